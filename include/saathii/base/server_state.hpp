@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "saathii/base/time.hpp"
+
+namespace saathii {
+
+/// Whether a server answers, as the last use of it found out. Workers report,
+/// anybody may read: every member function is safe on any thread. A change is
+/// logged once, however often it is reported.
+class ServerState {
+ public:
+  enum class State { unknown, up, down };
+
+  struct Snapshot {
+    State state = State::unknown;
+    Instant since;           ///< when the state began
+    std::string last_error;  ///< of the latest failure; no secret in it
+  };
+
+  explicit ServerState(std::string name) : name_(std::move(name)) {}
+
+  void report_up();
+  void report_down(const std::string& error);
+
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// Called after every change, on the thread that reported it. Set it before
+  /// the first report.
+  void on_change(std::function<void()> callback);
+
+ private:
+  const std::string name_;
+  mutable std::mutex mutex_;
+  Snapshot current_;
+  std::function<void()> callback_;
+};
+
+}  // namespace saathii

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "saathii/base/time.hpp"
+#include "saathii/base/time_zone.hpp"
+#include "saathii/config/settings.hpp"
+#include "saathii/schedule/planner.hpp"
+
+// Plain, validated values: what config/saathiid.toml says, with defaults.
+
+namespace saathii::config {
+
+struct Postgres {
+  std::string url;                ///< holds a secret
+  std::int64_t max_sessions = 8;  ///< at least 1
+  Duration connect_timeout = std::chrono::seconds{5};
+  Duration statement_timeout = std::chrono::minutes{2};
+  Duration lock_timeout = std::chrono::seconds{5};
+  Duration tcp_user_timeout = std::chrono::seconds{15};
+  bool migrate_at_start = false;
+};
+
+struct Redis {
+  std::string url;  ///< holds a secret
+  Duration connect_timeout = std::chrono::seconds{1};
+  Duration command_timeout = std::chrono::seconds{2};
+};
+
+/// Coins for one started minute.
+struct Rates {
+  std::int64_t audio = 10;
+  std::int64_t video = 60;
+};
+
+/// One badge: from how much talk time of the day before, and what it earns.
+struct Badge {
+  std::string name;
+  Duration from{0};
+  std::int64_t audio_paise = 0;  ///< per minute
+  std::int64_t video_paise = 0;  ///< per minute
+};
+
+struct Badges {
+  /// Ascending: basic, bronze, silver, gold; basic begins at zero.
+  std::array<Badge, 4> tiers;
+  /// The calls that count towards talk time, by status.
+  std::vector<std::string> count_status = {"completed", "dropped"};
+};
+
+/// How a listener's earnings are credited.
+enum class EarningsIn { rupees, coins };
+
+/// What the platform's jobs share.
+struct Platform {
+  std::string timezone = "Asia/Kolkata";  ///< of the business day
+  Rates rates;
+  Badges badges;
+  EarningsIn earnings_in = EarningsIn::rupees;
+};
+
+/// How one tick is run.
+struct RunPolicy {
+  Duration timeout = std::chrono::minutes{5};
+  std::int64_t retries = 3;  ///< after the first try; waiting for a lost server does not count
+  Duration retry_backoff = std::chrono::seconds{1};
+  Duration retry_backoff_cap = std::chrono::seconds{30};
+  bool run_at_start = false;
+};
+
+/// One instance of a job kind: a [jobs.NAME] table.
+struct Job {
+  std::string name;
+  std::string kind;
+  bool enabled = true;
+  schedule::Trigger trigger;
+  schedule::Policy policy;
+  RunPolicy run;
+  Settings settings;
+};
+
+struct Logging {
+  std::string level = "info";  ///< trace, debug, info, warning, error
+};
+
+struct Service {
+  Duration drain_timeout = std::chrono::seconds{20};     ///< grace for running jobs at shutdown
+  Duration run_retention = std::chrono::hours{24 * 90};  ///< run ledger
+  Duration charge_retention =
+      std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
+};
+
+struct Config {
+  Platform platform;
+  Postgres postgres;
+  Redis redis;
+  Logging log;
+  Service service;
+  std::vector<Job> jobs;  ///< in the order of registration, then of the file
+};
+
+}  // namespace saathii::config

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+// Log events with fields. Under systemd they go to the journal, each field as a
+// journal field; elsewhere to stderr as "time level message KEY=value". Any
+// thread. Writing never throws and never blocks on a server.
+
+namespace saathii::log {
+
+enum class Level { trace, debug, info, warning, error };
+
+/// A journal field: an upper-case name and its value.
+using Field = std::pair<std::string, std::string>;
+
+/// Chooses the journal or stderr, and the least level written. Call once,
+/// before other threads start; may be called again to change the level.
+void start(Level least);
+
+/// "trace", "debug", "info", "warning", "error" (case does not matter);
+/// anything else returns false and leaves `level` alone.
+[[nodiscard]] bool parse_level(std::string_view text, Level& level);
+
+void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
+
+inline void debug(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::debug, message, fields);
+}
+inline void info(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::info, message, fields);
+}
+inline void warning(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::warning, message, fields);
+}
+inline void error(std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::error, message, fields);
+}
+
+/// Fields that every event of this thread carries while the scope lives:
+/// JOB, RUN_ID, SCHEDULED_AT of the run that the thread is busy with.
+class Scope {
+ public:
+  explicit Scope(std::vector<Field> fields);
+  ~Scope();
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  std::vector<Field> saved_;
+};
+
+}  // namespace saathii::log

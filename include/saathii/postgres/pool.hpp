@@ -1,0 +1,62 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <vector>
+
+#include "saathii/base/server_state.hpp"
+#include "saathii/config/config.hpp"
+
+namespace saathii::postgres {
+
+class Session;
+
+/// At most max_sessions sessions, opened when first needed and kept. A broken
+/// session is thrown away, never mended. Any thread.
+class Pool {
+ public:
+  /// Opens nothing yet. `state` outlives the pool.
+  Pool(config::Postgres settings, ServerState& state);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  /// A session of the holder's own until the lease ends. When `stop` is
+  /// requested meanwhile, the session's socket is shut down, so that even a
+  /// call into a server that does not answer returns (as Unavailable).
+  class Lease {
+   public:
+    Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop);
+    Lease(Lease&&) = delete;
+    ~Lease();
+    [[nodiscard]] Session& operator*() const { return *session_; }
+    [[nodiscard]] Session* operator->() const { return session_.get(); }
+
+   private:
+    struct Breaker;
+    Pool& pool_;
+    std::unique_ptr<Session> session_;
+    std::unique_ptr<Breaker> breaker_;
+  };
+
+  /// Blocks the worker until a session is free. Throws Unavailable if the
+  /// server cannot be reached within connect_timeout, Stopped if `stop` is
+  /// requested.
+  [[nodiscard]] Lease lease(const std::stop_token& stop);
+
+  [[nodiscard]] ServerState& state() const { return state_; }
+
+ private:
+  void give_back(std::unique_ptr<Session> session);
+
+  const config::Postgres settings_;
+  ServerState& state_;
+  std::mutex mutex_;
+  std::condition_variable_any freed_;
+  std::vector<std::unique_ptr<Session>> idle_;
+  std::int64_t open_ = 0;
+};
+
+}  // namespace saathii::postgres

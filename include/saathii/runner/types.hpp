@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "saathii/base/time.hpp"
+#include "saathii/config/config.hpp"
+#include "saathii/schedule/planner.hpp"
+
+// Where the loop and the workers meet: what the runner hands to a worker, what
+// it takes back, and where outcomes are kept. No SQL, no Asio.
+
+namespace saathii::runner {
+
+/// One try at one tick.
+struct Request {
+  std::string run_id;         ///< a random UUID; joins journal, ledger, D-Bus
+  Instant scheduled_at;       ///< the tick
+  int attempt = 1;            ///< from 1
+  std::optional<Instant> at;  ///< run as if at this moment; else the database's now
+  std::stop_token stop;       ///< time limit or shutdown: break off soon
+};
+
+using Counts = std::vector<std::pair<std::string, std::int64_t>>;
+
+/// How one try ended.
+struct Result {
+  enum class Status {
+    succeeded,
+    failed,
+    unavailable,  ///< a server is down: the same work may succeed later
+    stopped,      ///< the stop token was obeyed
+  };
+  Status status = Status::succeeded;
+  std::string summary;  ///< for people: "312 calls charged, 3120 coins", or the error
+  Counts counts;        ///< in the job's order
+};
+
+/// A job's work: ordinary blocking code, called on a worker thread, never
+/// twice at once for one job. Does not throw.
+using Work = std::function<Result(const Request&)>;
+
+struct JobSpec {
+  config::Job job;
+  Work work;
+};
+
+/// The final outcome of a tick, or of a range of ticks that ended without a run.
+struct Record {
+  std::string job;
+  std::string run_id;  ///< empty for ticks that never ran
+  Instant scheduled_at;
+  Instant last_scheduled_at;  ///< equal to scheduled_at unless a range
+  std::int64_t ticks = 1;
+  schedule::Outcome outcome = schedule::Outcome::succeeded;
+  std::string reason;
+  std::optional<Instant> started_at;
+  std::optional<Instant> finished_at;
+  int attempts = 0;
+  Counts counts;
+};
+
+/// What the run ledger knows of a job's past.
+struct Past {
+  std::optional<Instant> last_tick;    ///< the latest recorded tick at or before `now`
+  std::vector<Instant> offered_ahead;  ///< ticks after `now` that were offered (not written off),
+                                       ///< ascending, at most 1000
+};
+
+/// The run ledger. Both calls block and are made on a worker thread that no
+/// job uses; both throw Unavailable when the database is down.
+class RunLedger {
+ public:
+  virtual ~RunLedger() = default;
+  [[nodiscard]] virtual Past past(const std::string& job, Instant now) = 0;
+  /// Records all or nothing. A tick that already has an outcome keeps it, but
+  /// one that was written off (coalesced, missed) gives way to a run's outcome.
+  virtual void record(const std::vector<Record>& records) = 0;
+  /// Removes what is older than the configured ages, a bounded number of rows
+  /// at a time. Returns true if more is left.
+  [[nodiscard]] virtual bool prune() = 0;
+};
+
+}  // namespace saathii::runner

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "saathii/base/time.hpp"
+#include "saathii/schedule/trigger.hpp"
+
+// Pure: "given this job's history and this moment, which ticks are due, what
+// became of the ticks in between, and when to look next?"
+
+namespace saathii::schedule {
+
+/// What became of a tick. Every expected tick ends as exactly one of these.
+enum class Outcome { succeeded, failed, timed_out, skipped, coalesced, missed };
+
+/// The word stored in the run ledger: "succeeded", "timed_out", ….
+[[nodiscard]] std::string_view to_string(Outcome outcome);
+
+/// What happens to a tick that comes due while the job's previous run goes on.
+enum class Overlap {
+  skip,   ///< it ends as skipped
+  queue,  ///< the newest such tick runs right after; older ones are skipped
+};
+
+/// What to do with ticks that are late.
+struct Policy {
+  /// How late a tick may start; a later one ends as missed.
+  Duration misfire_grace = std::chrono::minutes{1};
+  /// Of several late ticks only the newest runs; the others end as coalesced.
+  bool coalesce = true;
+  /// Without coalesce: how many late ticks may run, newest kept; the others end as missed.
+  int catch_up_limit = 10;
+  Overlap overlap = Overlap::skip;
+  /// Ticks start up to this much later, by an amount that job and tick decide.
+  Duration jitter{0};
+};
+
+/// Ticks that were offered to the job (whatever their outcome), as closed
+/// intervals [first, last] within which every tick of the trigger was offered.
+/// Sorted, disjoint, at most `max_spans`: the oldest is forgotten first.
+struct Offered {
+  struct Span {
+    Instant first;
+    Instant last;
+  };
+  static constexpr std::size_t max_spans = 16;
+  std::vector<Span> spans;
+
+  [[nodiscard]] bool contains(Instant tick) const;
+  void add(Instant tick, const Trigger& trigger);
+};
+
+/// What the planner must remember of a job between two looks.
+struct History {
+  /// Every tick at or before it has its outcome; ticks after it are to come.
+  Instant cursor;
+  /// So that a clock set back does not repeat a tick that ran.
+  Offered offered;
+};
+
+/// A tick that ends without a run.
+struct WrittenOff {
+  Instant first;           ///< the tick, or the oldest of a range
+  Instant last;            ///< equal to `first` for one tick
+  std::int64_t ticks = 1;  ///< how many ticks the range holds
+  Outcome outcome;         ///< skipped, coalesced or missed
+  std::string reason;      ///< one sentence for the operator
+};
+
+/// What to do now.
+struct Plan {
+  std::vector<WrittenOff> written_off;  ///< oldest first
+  std::vector<Instant> due;             ///< to run now, oldest first; at most catch_up_limit
+  Instant wake;                         ///< when to look next, always after `now`
+  History history;                      ///< replaces the one given
+};
+
+/// Written-off ticks are listed one by one up to this many; older ones of the
+/// same look are summed up in one range.
+inline constexpr std::int64_t max_listed_ticks = 10'000;
+
+/// With nothing ever due, look again after this long.
+inline constexpr Duration max_sleep = std::chrono::hours{24};
+
+class Planner {
+ public:
+  /// `seed` makes this job's jitter differ from other jobs' (its name's hash).
+  Planner(Trigger trigger, Policy policy, std::uint64_t seed)
+      : trigger_(std::move(trigger)), policy_(policy), seed_(seed) {}
+
+  /// Looks at the moment `now`. `busy_since` is given right after a run that
+  /// began then: ticks that came due in between overlapped it. If `now` is
+  /// before the history's cursor the clock was set back: nothing is due until
+  /// time passes again, and ticks that ran are not repeated.
+  [[nodiscard]] Plan look(History history, Instant now,
+                          std::optional<Instant> busy_since = std::nullopt) const;
+
+  /// When `tick` starts: the tick and its jitter.
+  [[nodiscard]] Instant start_of(Instant tick) const;
+
+  [[nodiscard]] const Trigger& trigger() const noexcept { return trigger_; }
+  [[nodiscard]] const Policy& policy() const noexcept { return policy_; }
+
+ private:
+  Trigger trigger_;
+  Policy policy_;
+  std::uint64_t seed_;
+};
+
+}  // namespace saathii::schedule

@@ -1,0 +1,71 @@
+-- saathiid's own schema, version by version. A migration that has been released
+-- is never edited: a change is a new one. src/postgres/migrations.cpp lists them.
+
+-- name: v1_tables
+CREATE TYPE saathii_tasks.charge_source AS ENUM ('api', 'saathiid', 'waived');
+
+-- One row for each charged (call, minute): the primary key is what makes a
+-- second charge impossible. 'api' rows are what the API had taken when saathiid
+-- first charged the call; 'waived' ones cost nothing (charge_catch_up_limit).
+CREATE TABLE saathii_tasks.call_charge (
+  call_id       integer     NOT NULL,
+  minute        integer     NOT NULL CHECK (minute >= 1),
+  user_id       integer     NOT NULL,  -- who paid
+  coins         bigint      NOT NULL CHECK (coins >= 0),
+  minute_start  timestamptz NOT NULL,
+  source        saathii_tasks.charge_source NOT NULL,
+  balance_after bigint,                -- of the wallet; NULL for 'api'
+  charged_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  refunded_at   timestamptz,           -- given back: the call had ended before the minute
+  PRIMARY KEY (call_id, minute)
+);
+CREATE INDEX call_charge_charged_at ON saathii_tasks.call_charge USING brin (charged_at);
+
+-- One row for each call that saathiid ended.
+CREATE TABLE saathii_tasks.call_settlement (
+  call_id     integer       NOT NULL PRIMARY KEY,
+  user_id     integer       NOT NULL,
+  listener_id integer,
+  reason      text          NOT NULL,
+  end_time    timestamptz   NOT NULL,
+  minutes     integer       NOT NULL,  -- paid ones
+  coins       bigint        NOT NULL,
+  earned      numeric(12,2) NOT NULL,  -- rupees
+  settled_at  timestamptz   NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX call_settlement_settled_at ON saathii_tasks.call_settlement USING brin (settled_at);
+
+-- The coins of a started minute, by the moment in which it starts.
+CREATE TABLE saathii_tasks.coin_rate (
+  call_type  text        NOT NULL,
+  valid_from timestamptz NOT NULL,
+  coins      bigint      NOT NULL CHECK (coins > 0),
+  PRIMARY KEY (call_type, valid_from)
+);
+
+-- The outcome of every tick; a range where many ended alike without a run.
+CREATE TABLE saathii_tasks.job_run (
+  job               text        NOT NULL,
+  scheduled_at      timestamptz NOT NULL,
+  last_scheduled_at timestamptz NOT NULL,
+  ticks             bigint      NOT NULL DEFAULT 1,
+  outcome           text        NOT NULL CHECK (outcome IN
+                      ('succeeded', 'failed', 'timed_out', 'skipped', 'coalesced', 'missed')),
+  reason            text        NOT NULL DEFAULT '',
+  run_id            uuid,
+  started_at        timestamptz,
+  finished_at       timestamptz,
+  attempts          integer     NOT NULL DEFAULT 0,
+  counts            jsonb       NOT NULL DEFAULT '{}',
+  recorded_at       timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (job, scheduled_at)
+);
+CREATE INDEX job_run_scheduled_at ON saathii_tasks.job_run USING brin (scheduled_at);
+
+-- name: v1_index_ongoing
+CREATE INDEX CONCURRENTLY IF NOT EXISTS saathii_tasks_ongoing_calls
+  ON public.user_calls (call_id) WHERE status = 'ongoing'
+
+-- name: v1_index_start
+CREATE INDEX CONCURRENTLY IF NOT EXISTS saathii_tasks_calls_by_start
+  ON public.user_calls USING brin (start_time)
