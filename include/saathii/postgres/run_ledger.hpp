@@ -1,0 +1,24 @@
+#pragma once
+
+#include "saathii/config/config.hpp"
+#include "saathii/postgres/pool.hpp"
+#include "saathii/runner/types.hpp"
+
+namespace saathii::postgres {
+
+/// The run ledger in saathii_tasks.job_run, and the pruning of both ledgers.
+class RunLedger final : public runner::RunLedger {
+ public:
+  /// `pool` outlives the ledger; its session is not shared with a job.
+  RunLedger(Pool& pool, config::Service retention);
+
+  [[nodiscard]] runner::Past past(const std::string& job, Instant now) override;
+  void record(const std::vector<runner::Record>& records) override;
+  [[nodiscard]] bool prune() override;
+
+ private:
+  Pool& pool_;
+  const config::Service retention_;
+};
+
+}  // namespace saathii::postgres

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <pqxx/pqxx>
+#include <random>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "saathii/base/errors.hpp"
+#include "saathii/base/server_state.hpp"
+#include "saathii/config/config.hpp"
+#include "saathii/postgres/statement.hpp"
+
+namespace saathii::postgres {
+
+/// A lock was not had within lock_timeout. Nothing was changed.
+class LockTimeout : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// How often one transaction is tried when the server asks for it (40001, 40P01).
+inline constexpr int max_transaction_tries = 5;
+
+/// One connection to PostgreSQL, for one thread at a time. It never reconnects:
+/// what it had set would be lost silently. Once broken it is thrown away.
+class Session {
+ public:
+  /// Connects. Throws Unavailable within about connect_timeout.
+  Session(const config::Postgres& settings, ServerState& state);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Runs `body(transaction)` and commits; returns what it returns. Tried again
+  /// when the server aborts it for a deadlock or a serialization failure, so
+  /// the body has no effect outside the database. Throws Unavailable when the
+  /// connection breaks: a lost reply to COMMIT is that too, and only what the
+  /// database holds tells whether it was done.
+  template <typename Body>
+  auto transact(Body&& body) {
+    return guarded([&] {
+      pqxx::work transaction(*connection_);
+      auto result = body(transaction);
+      transaction.commit();
+      return result;
+    });
+  }
+
+  /// The same outside of any transaction block: each statement is its own.
+  template <typename Body>
+  auto autocommit(Body&& body) {
+    return guarded([&] {
+      pqxx::nontransaction each(*connection_);
+      return body(each);
+    });
+  }
+
+  /// Executes an embedded statement, prepared when this session first meets it.
+  template <typename... Args>
+  pqxx::result exec(pqxx::transaction_base& transaction, const Statement& statement,
+                    const Args&... args) {
+    prepare(statement);
+#if PQXX_VERSION_MAJOR >= 7
+    return transaction.exec(pqxx::prepped{statement.name}, pqxx::params{args...});
+#else
+    return transaction.exec_prepared(statement.name, args...);
+#endif
+  }
+
+  /// Makes whatever the session waits for fail at once: it is broken then. The
+  /// only call that another thread may make.
+  void interrupt() const noexcept;
+
+  /// False once broken, and for an idle session whose server hung up.
+  [[nodiscard]] bool usable() const noexcept;
+
+ private:
+  template <typename Attempt>
+  auto guarded(Attempt&& attempt) {
+    for (int tries = 1;; ++tries) {
+      try {
+        return attempt();
+      } catch (const pqxx::failure& error) {
+        rethrow_unless_retryable(error, tries);
+      }
+    }
+  }
+
+  void prepare(const Statement& statement);
+  /// Returns, after a random pause, only if the transaction may be tried again.
+  void rethrow_unless_retryable(const pqxx::failure& error, int tries);
+
+  ServerState& state_;
+  std::unique_ptr<pqxx::connection> connection_;
+  int socket_ = -1;
+  bool broken_ = false;
+  std::set<std::string_view> prepared_;
+};
+
+}  // namespace saathii::postgres

@@ -1,0 +1,76 @@
+#include "saathii/postgres/pool.hpp"
+
+#include "saathii/postgres/session.hpp"
+
+namespace saathii::postgres {
+
+/// Breaks the lease's session when the run is asked to stop.
+struct Pool::Lease::Breaker {
+  struct Interrupt {
+    const Session* session;
+    void operator()() const noexcept { session->interrupt(); }
+  };
+  std::stop_callback<Interrupt> callback;
+};
+
+Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop)
+    : pool_(pool),
+      session_(std::move(session)),
+      breaker_(new Breaker{
+          std::stop_callback<Breaker::Interrupt>{stop, Breaker::Interrupt{session_.get()}}}) {}
+
+Pool::Lease::~Lease() {
+  breaker_.reset();
+  pool_.give_back(std::move(session_));
+}
+
+Pool::Pool(config::Postgres settings, ServerState& state)
+    : settings_(std::move(settings)), state_(state) {}
+
+Pool::~Pool() = default;
+
+Pool::Lease Pool::lease(const std::stop_token& stop) {
+  std::unique_ptr<Session> session;
+  {
+    std::unique_lock lock(mutex_);
+    const bool ready = freed_.wait(
+        lock, stop, [this] { return !idle_.empty() || open_ < settings_.max_sessions; });
+    if (!ready || stop.stop_requested()) {
+      throw Stopped("stopped while waiting for a PostgreSQL session");
+    }
+    while (session == nullptr && !idle_.empty()) {
+      session = std::move(idle_.back());
+      idle_.pop_back();
+      if (!session->usable()) {
+        session.reset();
+        --open_;
+      }
+    }
+    if (session == nullptr) {
+      ++open_;
+    }
+  }
+  if (session == nullptr) {
+    try {
+      session = std::make_unique<Session>(settings_, state_);
+    } catch (...) {
+      give_back(nullptr);
+      throw;
+    }
+  }
+  return Lease{*this, std::move(session), stop};
+}
+
+void Pool::give_back(std::unique_ptr<Session> session) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (session != nullptr && session->usable()) {
+      idle_.push_back(std::move(session));
+    } else {
+      --open_;
+    }
+  }
+  freed_.notify_one();
+}
+
+}  // namespace saathii::postgres

@@ -1,0 +1,112 @@
+#include "saathii/postgres/run_ledger.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "run_ledger.sql.hpp"
+#include "saathii/postgres/session.hpp"
+
+namespace saathii::postgres {
+
+namespace {
+
+constexpr int max_offered_ahead = 1000;
+constexpr int prune_rows = 10'000;
+constexpr std::size_t record_rows = 1000;
+
+nlohmann::json to_json(const runner::Record& record) {
+  const auto moment = [](const std::optional<Instant>& at) -> nlohmann::json {
+    return at ? nlohmann::json(to_iso8601(*at)) : nlohmann::json(nullptr);
+  };
+  auto counts = nlohmann::json::object();
+  for (const auto& [name, number] : record.counts) {
+    counts[name] = number;
+  }
+  return {
+      {"job", record.job},
+      {"scheduled_at", to_iso8601(record.scheduled_at)},
+      {"last_scheduled_at", to_iso8601(record.last_scheduled_at)},
+      {"ticks", record.ticks},
+      {"outcome", schedule::to_string(record.outcome)},
+      {"reason", record.reason},
+      {"run_id", record.run_id.empty() ? nlohmann::json(nullptr) : nlohmann::json(record.run_id)},
+      {"started_at", moment(record.started_at)},
+      {"finished_at", moment(record.finished_at)},
+      {"attempts", record.attempts},
+      {"counts", std::move(counts)}};
+}
+
+Instant to_moment(const pqxx::field& field) {
+  // A session's TimeZone is UTC: "2026-11-22 00:01:00.5+00".
+  const auto moment = parse_iso8601(std::string{field.c_str()} + ":00");
+  if (!moment) {
+    throw std::runtime_error(fmt::format("unexpected timestamp '{}' in job_run", field.c_str()));
+  }
+  return *moment;
+}
+
+std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
+
+}  // namespace
+
+RunLedger::RunLedger(Pool& pool, config::Service retention) : pool_(pool), retention_(retention) {}
+
+runner::Past RunLedger::past(const std::string& job, Instant now) {
+  const auto lease = pool_.lease({});
+  return lease->autocommit([&](auto& session) {
+    runner::Past past;
+    const std::string moment = to_iso8601(now);
+    const auto last = lease->exec(session, sql::run_ledger::last_tick, job, moment);
+    if (!last.empty()) {
+      past.last_tick = to_moment(last[0][0]);
+    }
+    for (const auto& row :
+         lease->exec(session, sql::run_ledger::offered_ahead, job, moment, max_offered_ahead)) {
+      past.offered_ahead.push_back(to_moment(row[0]));
+    }
+    return past;
+  });
+}
+
+void RunLedger::record(const std::vector<runner::Record>& records) {
+  const auto lease = pool_.lease({});
+  lease->transact([&](auto& transaction) {
+    auto rows = nlohmann::json::array();
+    // One statement may meet a tick once only.
+    std::set<std::pair<std::string_view, Instant>> ticks;
+    const auto flush = [&] {
+      if (!rows.empty()) {
+        lease->exec(transaction, sql::run_ledger::record,
+                    rows.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      }
+      rows.clear();
+      ticks.clear();
+    };
+    for (const auto& record : records) {
+      if (rows.size() >= record_rows || ticks.contains({record.job, record.scheduled_at})) {
+        flush();
+      }
+      ticks.emplace(record.job, record.scheduled_at);
+      rows.push_back(to_json(record));
+    }
+    flush();
+    return 0;
+  });
+}
+
+bool RunLedger::prune() {
+  const auto lease = pool_.lease({});
+  const auto prune_one = [&](const Statement& statement, Duration age) {
+    return lease->transact([&](auto& transaction) {
+      return lease->exec(transaction, statement, interval(age), prune_rows).affected_rows();
+    });
+  };
+  const auto runs = prune_one(sql::run_ledger::prune_runs, retention_.run_retention);
+  const auto charges = prune_one(sql::run_ledger::prune_charges, retention_.charge_retention);
+  const auto settlements =
+      prune_one(sql::run_ledger::prune_settlements, retention_.charge_retention);
+  return std::max({runs, charges, settlements}) >= prune_rows;
+}
+
+}  // namespace saathii::postgres

@@ -1,0 +1,130 @@
+#include "saathii/postgres/session.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace saathii::postgres {
+
+namespace {
+
+std::string first_line(std::string_view text) {
+  return std::string{text.substr(0, text.find('\n'))};
+}
+
+/// The URL with what keeps a connection from hanging, unless it says so itself.
+std::string connection_url(const config::Postgres& settings) {
+  using std::chrono::duration_cast;
+  const auto seconds = std::max<std::int64_t>(
+      duration_cast<std::chrono::seconds>(settings.connect_timeout).count(), 1);
+  const auto user_timeout_ms =
+      duration_cast<std::chrono::milliseconds>(settings.tcp_user_timeout).count();
+  const std::pair<std::string_view, std::string> defaults[] = {
+      {"connect_timeout", std::to_string(seconds)},
+      {"keepalives_idle", "10"},
+      {"keepalives_interval", "5"},
+      {"keepalives_count", "3"},
+      {"tcp_user_timeout", std::to_string(user_timeout_ms)},
+      {"application_name", "saathiid"},
+  };
+  std::string url = settings.url;
+  for (const auto& [key, value] : defaults) {
+    if (url.find(fmt::format("{}=", key)) != std::string::npos) {
+      continue;
+    }
+    url += fmt::format("{}{}={}", url.find('?') == std::string::npos ? '?' : '&', key, value);
+  }
+  return url;
+}
+
+std::string sqlstate_of(const pqxx::failure& error) {
+  const auto* sql = dynamic_cast<const pqxx::sql_error*>(&error);
+  return sql == nullptr ? std::string{} : sql->sqlstate();
+}
+
+/// Errors after which the same work may succeed later on another connection:
+/// lost connections, a server that starts, stops or is full, a standby.
+bool is_unavailable(const pqxx::failure& error, std::string_view sqlstate) {
+  return dynamic_cast<const pqxx::broken_connection*>(&error) != nullptr ||
+         dynamic_cast<const pqxx::in_doubt_error*>(&error) != nullptr ||
+         sqlstate.starts_with("08") || sqlstate.starts_with("57P") || sqlstate == "53300" ||
+         sqlstate == "25006";
+}
+
+void pause_before_retry(int tries) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  const int most_ms = 10 << std::min(tries, 6);
+  std::uniform_int_distribution<int> pause_ms{1, most_ms};
+  std::this_thread::sleep_for(std::chrono::milliseconds{pause_ms(random)});
+}
+
+}  // namespace
+
+Session::Session(const config::Postgres& settings, ServerState& state) : state_(state) {
+  try {
+    connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
+#if PQXX_VERSION_MAJOR < 7
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    connection_->inhibit_reactivation(true);
+#pragma GCC diagnostic pop
+#endif
+    const auto ms = [](Duration length) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
+    };
+    pqxx::nontransaction setup(*connection_);
+    // One round trip. JIT compilation costs a big statement up to a second;
+    // client_connection_check_interval ends a statement whose client is gone.
+    setup.exec(fmt::format(
+        "SET statement_timeout = {}; SET lock_timeout = {}; SET jit = off; SET TimeZone = 'UTC';"
+        "SET idle_in_transaction_session_timeout = 60000; SET work_mem = '32MB';"
+        "SET client_connection_check_interval = 2000; SET plan_cache_mode = force_custom_plan",
+        ms(settings.statement_timeout), ms(settings.lock_timeout)));
+  } catch (const pqxx::failure& error) {
+    const std::string reason = first_line(error.what());
+    state_.report_down(reason);
+    throw Unavailable("postgres", reason);
+  }
+  socket_ = connection_->sock();
+  state_.report_up();
+}
+
+void Session::interrupt() const noexcept { ::shutdown(socket_, SHUT_RDWR); }
+
+bool Session::usable() const noexcept {
+  if (broken_) {
+    return false;
+  }
+  // On an idle connection anything to read is the server's farewell.
+  pollfd look{socket_, POLLIN, 0};
+  return ::poll(&look, 1, 0) == 0;
+}
+
+void Session::prepare(const Statement& statement) {
+  if (prepared_.contains(statement.name)) {
+    return;
+  }
+  connection_->prepare(statement.name, statement.text);
+  prepared_.insert(statement.name);
+}
+
+void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
+  const std::string sqlstate = sqlstate_of(error);
+  const std::string reason = first_line(error.what());
+  if (is_unavailable(error, sqlstate) || !connection_->is_open()) {
+    broken_ = true;
+    state_.report_down(reason);
+    throw Unavailable("postgres", reason);
+  }
+  if (sqlstate == "55P03") {
+    throw LockTimeout(reason);
+  }
+  const bool retryable = sqlstate == "40001" || sqlstate == "40P01" ||
+                         dynamic_cast<const pqxx::transaction_rollback*>(&error) != nullptr;
+  if (!retryable || tries >= max_transaction_tries) {
+    throw;
+  }
+  pause_before_retry(tries);
+}
+
+}  // namespace saathii::postgres
