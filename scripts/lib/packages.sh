@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
+# Source it, then call: saathii_install_packages [tools]
+#
+# Only what is missing is installed, as root or through sudo. Installing a
+# server package normally starts that server and makes a database cluster: both
+# are held back here, and what holds them back is put away again.
+
+saathii_package_list() {
+  local id=debian version=12 boost=libboost-dev
+  if [[ -r /etc/os-release ]]; then
+    id=$(. /etc/os-release && printf '%s' "${ID:-}")
+    version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+  fi
+  # Debian 12's default Boost, 1.74, is too old; it has 1.81 beside it.
+  if [[ $id == debian && $version == 12 ]]; then
+    boost=libboost1.81-dev
+  fi
+  printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
+    libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
+    libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
+    catch2 librapidcheck-dev redis-server postgresql tzdata \
+    python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
+  if [[ ${1:-} == tools ]]; then
+    printf '%s\n' clang-format clang-tidy shellcheck
+  fi
+}
+
+saathii_is_installed() {
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# What runs as root: kept in one subshell, so that its trap puts everything back
+# however it ends.
+saathii_install_as_root() (
+  set -euo pipefail
+  export DEBIAN_FRONTEND=noninteractive
+  guard=/usr/sbin/policy-rc.d
+  cluster_conf=/etc/postgresql-common/createcluster.conf
+  kept=$(mktemp -d)
+  guarded=no
+  conf_changed=no
+
+  # shellcheck disable=SC2317  # the trap calls it
+  put_back() {
+    if [[ $conf_changed == yes ]]; then
+      cp -p "$kept/createcluster.conf" "$cluster_conf"
+    fi
+    if [[ $guarded == yes ]]; then
+      rm -f "$guard"
+      if [[ -e $kept/policy-rc.d ]]; then cp -p "$kept/policy-rc.d" "$guard"; fi
+    fi
+    rm -rf "$kept"
+  }
+  trap put_back EXIT
+  trap 'exit 130' INT TERM HUP
+
+  apt() {
+    if ! apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" \
+      >"$kept/log" 2>&1 </dev/null; then
+      tail -n 20 "$kept/log" >&2
+      return 1
+    fi
+  }
+  put_in() { apt install -y --no-install-recommends "$@"; }
+  is_new() { [[ " ${packages[*]} " == *" $1 "* ]]; }
+
+  packages=("$@")
+  if [[ -e $guard ]]; then cp -p "$guard" "$kept/policy-rc.d"; fi
+  guarded=yes
+  printf '#!/bin/sh\nexit 101\n' >"$guard"
+  chmod 755 "$guard"
+
+  apt update
+  if is_new postgresql; then
+    put_in postgresql-common
+    cp -p "$cluster_conf" "$kept/createcluster.conf"
+    conf_changed=yes
+    printf 'create_main_cluster = false\n' >>"$cluster_conf"
+  fi
+  put_in "${packages[@]}"
+  # Nor may a server that came only for our private use start at the next boot.
+  if is_new redis-server; then
+    update-rc.d redis-server disable >/dev/null 2>&1 || true
+    if [[ -d /run/systemd/system ]]; then
+      systemctl --quiet disable redis-server.service || true
+    fi
+  fi
+)
+
+saathii_install_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    echo "This is not a Debian system: the packages in scripts/lib/packages.sh must be there." >&2
+    return 0
+  fi
+  local package
+  local -a missing=()
+  while read -r package; do
+    saathii_is_installed "$package" || missing+=("$package")
+  done < <(saathii_package_list "$@")
+  if ((${#missing[@]} == 0)); then
+    return 0
+  fi
+  echo "Installing ${#missing[@]} packages: ${missing[*]}"
+  if ((EUID == 0)); then
+    saathii_install_as_root "${missing[@]}"
+  elif command -v sudo >/dev/null; then
+    sudo bash -c "$(declare -f saathii_install_as_root); saathii_install_as_root \"\$@\"" \
+      saathii "${missing[@]}"
+  else
+    echo "Neither root nor sudo: please have these packages installed: ${missing[*]}" >&2
+    return 1
+  fi
+}
