@@ -22,7 +22,8 @@ using Instant = std::chrono::sys_time<std::chrono::microseconds>;
 [[nodiscard]] std::string to_iso8601(Instant moment);
 
 /// Reads RFC 3339: a date, 'T' or a space, a time with optional fraction, and
-/// an offset ("Z", "+05:30") that must be present. Nothing for anything else.
+/// an offset ("Z", "+05:30") that must be present. A fraction of more than six
+/// digits is cut off. Nothing for anything else.
 [[nodiscard]] std::optional<Instant> parse_iso8601(std::string_view text);
 
 /// Reads a duration with units, largest first, each at most once: "90s",
@@ -30,7 +31,8 @@ using Instant = std::chrono::sys_time<std::chrono::microseconds>;
 /// for a negative value and for one beyond 100 years.
 [[nodiscard]] std::optional<Duration> parse_duration(std::string_view text);
 
-/// The shortest exact text that parse_duration() reads back: "1h30m", "0s".
+/// The exact text that parse_duration() reads back, largest unit first, without
+/// units that are zero: "1h30m", "0s".
 [[nodiscard]] std::string format_duration(Duration length);
 
 /// For people: two units at most, rounded down: "41 ms", "42 s", "3 h 5 min".

@@ -8,7 +8,8 @@
 
 // Log events with fields. Under systemd they go to the journal, each field as a
 // journal field; elsewhere to stderr as "time level message KEY=value". Any
-// thread. Writing never throws and never blocks on a server.
+// thread. Writing never throws and never blocks on a server. A warning or an
+// error that repeats (same message, same job) is folded: see fold.hpp.
 
 namespace saathii::log {
 
@@ -26,6 +27,11 @@ void start(Level least);
 [[nodiscard]] bool parse_level(std::string_view text, Level& level);
 
 void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
+
+/// As write(), but never folded: for a change of state, which its caller
+/// reports once however often it is seen.
+void write_unfolded(Level level, std::string_view message,
+                    std::initializer_list<Field> fields = {});
 
 inline void debug(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::debug, message, fields);

@@ -1,0 +1,196 @@
+#include "saathii/log/log.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+
+// The journal would otherwise name this file as the origin of every event.
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+#include "saathii/log/event.hpp"
+#include "saathii/log/fold.hpp"
+
+namespace saathii::log {
+
+namespace {
+
+spdlog::level::level_enum to_spdlog(Level level) {
+  switch (level) {
+    case Level::trace:
+      return spdlog::level::trace;
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warning:
+      return spdlog::level::warn;
+    case Level::error:
+      break;
+  }
+  return spdlog::level::err;
+}
+
+bool wants_color() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return ::isatty(STDERR_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
+}
+
+std::shared_ptr<spdlog::logger> make_stderr_logger() {
+  const auto mode = wants_color() ? spdlog::color_mode::always : spdlog::color_mode::never;
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(mode);
+  auto logger = std::make_shared<spdlog::logger>("saathiid", std::move(sink));
+  logger->set_level(spdlog::level::trace);
+  logger->set_formatter(std::make_unique<spdlog::pattern_formatter>(
+      "%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc));
+  logger->set_error_handler([](const std::string&) {});
+  return logger;
+}
+
+struct State {
+  std::atomic<Level> least{Level::info};
+  std::atomic<bool> journal{is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))};
+  std::shared_ptr<spdlog::logger> stderr_logger = make_stderr_logger();
+  std::mutex fold_mutex;
+  Fold fold;
+};
+
+/// Never destroyed, so that whatever runs at exit can still write.
+State& state() {
+  static State* const instance = new State;
+  return *instance;
+}
+
+thread_local std::vector<Field> scope_fields;
+
+std::vector<Field> with_scope(std::initializer_list<Field> fields) {
+  std::vector<Field> all;
+  all.reserve(scope_fields.size() + fields.size());
+  for (const Field& field : scope_fields) {
+    const bool overridden = std::any_of(fields.begin(), fields.end(), [&](const Field& other) {
+      return other.first == field.first;
+    });
+    if (!overridden) {
+      all.push_back(field);
+    }
+  }
+  all.insert(all.end(), fields.begin(), fields.end());
+  return all;
+}
+
+bool send_to_journal(const Event& event) {
+  const std::vector<std::string> lines = to_journal(event);
+  std::vector<iovec> parts;
+  parts.reserve(lines.size());
+  for (const std::string& line : lines) {
+    parts.push_back({const_cast<char*>(line.data()), line.size()});
+  }
+  return sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) == 0;
+}
+
+void send(const Event& event) {
+  if (state().journal.load(std::memory_order_relaxed) && send_to_journal(event)) {
+    return;
+  }
+  state().stderr_logger->log(to_spdlog(event.level), "{}", to_line(event));
+}
+
+/// How often this event has come, or 0 if it is not to be written.
+std::uint64_t folded_count(const Event& event) {
+  std::string key = std::to_string(static_cast<int>(event.level)) + '\n';
+  for (const auto& [name, value] : event.fields) {
+    if (name == "JOB") {
+      key += value;
+    }
+  }
+  key.append("\n").append(event.message);
+  const std::scoped_lock lock(state().fold_mutex);
+  return state().fold.count(key, std::chrono::steady_clock::now());
+}
+
+bool is_written(Level level) { return level >= state().least.load(std::memory_order_relaxed); }
+
+}  // namespace
+
+void start(Level least) {
+  state().least = least;
+  state().journal = is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+}
+
+bool parse_level(std::string_view text, Level& level) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  });
+  static constexpr std::pair<std::string_view, Level> names[] = {{"trace", Level::trace},
+                                                                 {"debug", Level::debug},
+                                                                 {"info", Level::info},
+                                                                 {"warning", Level::warning},
+                                                                 {"error", Level::error}};
+  for (const auto& [name, value] : names) {
+    if (name == lower) {
+      level = value;
+      return true;
+    }
+  }
+  return false;
+}
+
+void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+  try {
+    if (!is_written(level)) {
+      return;
+    }
+    Event event{level, message, with_scope(fields)};
+    std::string folded;
+    if (level >= Level::warning) {
+      const std::uint64_t times = folded_count(event);
+      if (times == 0) {
+        return;
+      }
+      if (times > 1) {
+        folded = std::string(message.substr(0, max_text_bytes)) + " (repeated " +
+                 std::to_string(times) + " times)";
+        event.message = folded;
+      }
+    }
+    send(event);
+  } catch (...) {
+    // Out of memory or a broken stderr: there is nobody left to tell.
+  }
+}
+
+void write_unfolded(Level level, std::string_view message, std::initializer_list<Field> fields) {
+  try {
+    if (is_written(level)) {
+      send(Event{level, message, with_scope(fields)});
+    }
+  } catch (...) {
+    // As in write().
+  }
+}
+
+Scope::Scope(std::vector<Field> fields) : saved_(scope_fields) {
+  for (Field& field : fields) {
+    const auto same = std::find_if(scope_fields.begin(), scope_fields.end(),
+                                   [&](const Field& other) { return other.first == field.first; });
+    if (same == scope_fields.end()) {
+      scope_fields.push_back(std::move(field));
+    } else {
+      same->second = std::move(field.second);
+    }
+  }
+}
+
+Scope::~Scope() { scope_fields = std::move(saved_); }
+
+}  // namespace saathii::log
