@@ -58,7 +58,7 @@ struct Record {
   Instant last_scheduled_at;  ///< equal to scheduled_at unless a range
   std::int64_t ticks = 1;
   schedule::Outcome outcome = schedule::Outcome::succeeded;
-  std::string reason;
+  std::string reason;  ///< one sentence: why, or what a run that succeeded did
   std::optional<Instant> started_at;
   std::optional<Instant> finished_at;
   int attempts = 0;
@@ -72,8 +72,8 @@ struct Past {
                                        ///< ascending, at most 1000
 };
 
-/// The run ledger. Both calls block and are made on a worker thread that no
-/// job uses; both throw Unavailable when the database is down.
+/// The run ledger. Its calls block and are made on a worker thread that no job
+/// uses, one at a time; they throw Unavailable when the database is down.
 class RunLedger {
  public:
   virtual ~RunLedger() = default;
@@ -84,6 +84,9 @@ class RunLedger {
   /// Removes what is older than the configured ages, a bounded number of rows
   /// at a time. Returns true if more is left.
   [[nodiscard]] virtual bool prune() = 0;
+  /// Makes a call in progress end soon, as Unavailable; later calls work again.
+  /// The only one that another thread may make; does not block.
+  virtual void interrupt() noexcept {}
 };
 
 }  // namespace saathii::runner

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <deque>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "saathii/runner/backoff.hpp"
+#include "saathii/runner/bell.hpp"
+#include "saathii/runner/types.hpp"
+
+namespace saathii::runner {
+
+/// Thrown by LedgerOptions::prepare: this database must not be served at all.
+class Refused : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct LedgerOptions {
+  /// Called first, on the ledger's worker, until it returns: checks or makes
+  /// the tables. Throws Unavailable, Refused, or what else is wrong.
+  std::function<void()> prepare = [] {};
+  std::size_t queue_limit = 10'000;  ///< outcomes kept while the database is down
+  std::size_t batch_limit = 500;     ///< outcomes written at once
+  Duration backoff = std::chrono::seconds{1};
+  Duration backoff_cap = std::chrono::seconds{30};
+  Duration call_timeout = std::chrono::minutes{3};  ///< then the call is broken off
+  Duration prune_interval = std::chrono::hours{1};
+};
+
+/// Keeps the run ledger up to date without ever making a job wait: it asks for
+/// the jobs' past and writes outcomes on a worker of its own, and keeps
+/// outcomes in memory, within bounds, while the database is down. Loop thread.
+class LedgerKeeper {
+ public:
+  using Answer = std::function<void(Past)>;
+
+  LedgerKeeper(boost::asio::io_context& loop, RunLedger& ledger, LedgerOptions options);
+
+  /// Asks for a job's past, before any outcome is written. `answer` is called
+  /// on the loop, once, when the database has answered. Before run().
+  void ask_past(std::string job, Instant now, Answer answer);
+
+  /// Called once if prepare() refused the database.
+  void on_refused(std::function<void(const std::string&)> callback) {
+    refused_ = std::move(callback);
+  }
+
+  void add(Record record);
+  /// For outcomes of ticks that are older than those added before.
+  void add_oldest(std::vector<Record> records);
+
+  /// Until close(), and then until all is written or a write fails.
+  boost::asio::awaitable<void> run();
+  void close();
+  /// A server came up: a wait for it ends now.
+  void poke();
+  /// Breaks off the call in progress.
+  void interrupt() { ledger_.interrupt(); }
+
+  /// Returns when every past is known or the database has failed to tell once.
+  boost::asio::awaitable<void> first_verdict();
+
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+  [[nodiscard]] bool calling() const noexcept { return calling_; }
+  [[nodiscard]] std::size_t waiting() const noexcept { return queue_.size() + in_flight_; }
+  [[nodiscard]] Bell& bell() noexcept { return done_; }
+  /// Waits for the worker; only when no call is in progress.
+  void join() { worker_.join(); }
+
+ private:
+  enum class Call { done, unavailable, failed, refused };
+  struct Question {
+    std::string job;
+    Instant now;
+    Answer answer;
+  };
+
+  boost::asio::awaitable<Call> call(std::function<void()> work);
+  boost::asio::awaitable<void> ask_all();
+  boost::asio::awaitable<void> flush();
+  boost::asio::awaitable<void> prune();
+  boost::asio::awaitable<void> back_off(Call failure, std::string what);
+  void give_verdict();
+  void make_room();
+
+  RunLedger& ledger_;
+  const LedgerOptions options_;
+  boost::asio::any_io_executor executor_;
+  boost::asio::thread_pool worker_;
+  std::vector<Question> questions_;
+  std::function<void(const std::string&)> refused_;
+  std::deque<Record> queue_;
+  Backoff backoff_;
+  Bell changed_;
+  Bell verdict_bell_;
+  Bell done_;
+  SteadyTime next_prune_;
+  std::size_t batch_size_;
+  int strikes_ = 0;  ///< of the oldest outcome alone
+  std::uint64_t lost_ = 0;
+  bool closed_ = false;
+  bool verdict_ = false;
+  bool finished_ = false;
+  bool calling_ = false;
+  bool poked_ = false;
+  bool give_up_ = false;
+  std::size_t in_flight_ = 0;
+  std::string last_error_;
+};
+
+}  // namespace saathii::runner

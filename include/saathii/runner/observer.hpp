@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "saathii/runner/types.hpp"
+
+namespace saathii::runner {
+
+/// A face of the daemon: the runner tells it what happens, always on the loop
+/// thread. A face never blocks and never throws.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// The loop runs and so many jobs wait for their ticks.
+  virtual void armed(std::size_t /*jobs*/) {}
+  virtual void run_started(const std::string& /*job*/, Instant /*tick*/) {}
+  /// Every tick ends here once, also those that never ran. `busy` is the time
+  /// from the start of the first try to the end of the last.
+  virtual void tick_ended(const Record& /*record*/, Duration /*busy*/) {}
+  /// A run has not come back long after it was told to stop.
+  virtual void wedged(const std::string& /*job*/) {}
+  /// It came back after all.
+  virtual void released(const std::string& /*job*/) {}
+  /// A server went down or came up.
+  virtual void server_changed() {}
+  /// Every Options::heartbeat while the loop runs.
+  virtual void heartbeat() {}
+  /// Shutdown began; these jobs are still running.
+  virtual void stopping(const std::vector<std::string>& /*running*/) {}
+};
+
+}  // namespace saathii::runner

@@ -1,0 +1,258 @@
+#include "saathii/runner/ledger_keeper.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "saathii/base/errors.hpp"
+#include "saathii/log/log.hpp"
+#include "saathii/runner/worker.hpp"
+
+namespace saathii::runner {
+
+namespace {
+
+namespace asio = boost::asio;
+
+/// How often one outcome alone is refused by a database that is up before it is dropped.
+constexpr int max_strikes = 5;
+/// How many bounded steps one hour's pruning may take.
+constexpr int max_prune_steps = 200;
+
+}  // namespace
+
+LedgerKeeper::LedgerKeeper(asio::io_context& loop, RunLedger& ledger, LedgerOptions options)
+    : ledger_(ledger),
+      options_(std::move(options)),
+      executor_(loop.get_executor()),
+      worker_(1),
+      backoff_(options_.backoff, options_.backoff_cap),
+      changed_(executor_),
+      verdict_bell_(executor_),
+      done_(executor_),
+      next_prune_(std::chrono::steady_clock::now()),
+      batch_size_(options_.batch_limit) {}
+
+void LedgerKeeper::ask_past(std::string job, Instant now, Answer answer) {
+  questions_.push_back({std::move(job), now, std::move(answer)});
+}
+
+void LedgerKeeper::add(Record record) {
+  queue_.push_back(std::move(record));
+  make_room();
+  changed_.ring();
+}
+
+void LedgerKeeper::add_oldest(std::vector<Record> records) {
+  queue_.insert(queue_.begin(), std::make_move_iterator(records.begin()),
+                std::make_move_iterator(records.end()));
+  make_room();
+  changed_.ring();
+}
+
+/// The older half's ticks that brought nothing are summed up in one range for
+/// each job and outcome; if that does not help, the oldest outcome goes.
+void LedgerKeeper::make_room() {
+  if (queue_.size() <= options_.queue_limit) {
+    return;
+  }
+  const std::size_t half = queue_.size() / 2;
+  std::map<std::pair<std::string, schedule::Outcome>, std::size_t> ranges;
+  std::deque<Record> kept;
+  for (std::size_t i = 0; i < queue_.size(); ++i) {
+    Record& record = queue_[i];
+    if (i < half && record.outcome != schedule::Outcome::succeeded) {
+      const auto [known, is_new] = ranges.try_emplace({record.job, record.outcome}, kept.size());
+      if (!is_new) {
+        Record& range = kept[known->second];
+        range.scheduled_at = std::min(range.scheduled_at, record.scheduled_at);
+        range.last_scheduled_at = std::max(range.last_scheduled_at, record.last_scheduled_at);
+        range.ticks += record.ticks;
+        range.run_id.clear();
+        range.counts.clear();
+        continue;
+      }
+    }
+    kept.push_back(std::move(record));
+  }
+  queue_ = std::move(kept);
+  while (queue_.size() > options_.queue_limit) {
+    if (lost_++ == 0) {
+      log::error(fmt::format("the run ledger could not be written for so long that {} outcomes wait: "
+                             "the oldest are dropped from now on",
+                             queue_.size()));
+    }
+    queue_.pop_front();
+  }
+}
+
+asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(std::function<void()> work) {
+  asio::steady_timer deadline(executor_, options_.call_timeout);
+  deadline.async_wait([this](const boost::system::error_code& error) {
+    if (!error) {
+      ledger_.interrupt();
+    }
+  });
+  std::string message;
+  calling_ = true;
+  const Call outcome = co_await on_worker(worker_, [&work, &message] {
+    try {
+      work();
+      return Call::done;
+    } catch (const Unavailable& error) {
+      message = error.what();
+      return Call::unavailable;
+    } catch (const Refused& error) {
+      message = error.what();
+      return Call::refused;
+    } catch (const std::exception& error) {
+      message = error.what();
+      return Call::failed;
+    }
+  });
+  calling_ = false;
+  deadline.cancel();
+  last_error_ = std::move(message);
+  if (outcome == Call::done) {
+    backoff_.reset();
+  }
+  co_return outcome;
+}
+
+void LedgerKeeper::give_verdict() {
+  verdict_ = true;
+  verdict_bell_.ring();
+}
+
+asio::awaitable<void> LedgerKeeper::first_verdict() {
+  while (!verdict_) {
+    co_await verdict_bell_.wait();
+  }
+}
+
+/// Waits before the next try; ends early when a server comes up or at close().
+asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string what) {
+  give_verdict();
+  const Duration pause = backoff_.next();
+  const std::string message = fmt::format("{}: {}", what, last_error_);
+  if (failure == Call::unavailable) {
+    log::debug(message);
+  } else {
+    log::error(message);
+  }
+  poked_ = false;
+  const SteadyTime until = std::chrono::steady_clock::now() + pause;
+  while (!closed_ && !poked_ && std::chrono::steady_clock::now() < until) {
+    co_await changed_.wait_until(until);
+  }
+}
+
+asio::awaitable<void> LedgerKeeper::ask_all() {
+  while (!closed_) {
+    const Call outcome = co_await call(options_.prepare);
+    if (outcome == Call::done) {
+      break;
+    }
+    if (outcome == Call::refused) {
+      closed_ = true;
+      give_verdict();
+      if (refused_) {
+        refused_(last_error_);
+      }
+      co_return;
+    }
+    co_await back_off(outcome, "the database is not ready for saathiid");
+  }
+  while (!closed_ && !questions_.empty()) {
+    const Question& question = questions_.front();
+    Past past;
+    const Call outcome =
+        co_await call([&] { past = ledger_.past(question.job, question.now); });
+    if (outcome == Call::done) {
+      question.answer(std::move(past));
+      questions_.erase(questions_.begin());
+    } else {
+      co_await back_off(outcome, "the past runs cannot be read");
+    }
+  }
+  give_verdict();
+  // Jobs that wait account for their past before anything newer is written.
+  co_await asio::post(executor_, asio::use_awaitable);
+}
+
+asio::awaitable<void> LedgerKeeper::flush() {
+  const auto count = static_cast<std::ptrdiff_t>(std::min(queue_.size(), batch_size_));
+  std::vector<Record> batch(std::make_move_iterator(queue_.begin()),
+                            std::make_move_iterator(queue_.begin() + count));
+  queue_.erase(queue_.begin(), queue_.begin() + count);
+  in_flight_ = batch.size();
+  const Call outcome = co_await call([&] { ledger_.record(batch); });
+  in_flight_ = 0;
+  if (outcome == Call::done) {
+    batch_size_ = options_.batch_limit;
+    strikes_ = 0;
+    lost_ = 0;
+    co_return;
+  }
+  if (outcome == Call::failed) {
+    // One outcome that the database refuses must not hold up all others.
+    if (batch.size() == 1 && ++strikes_ >= max_strikes) {
+      log::error(fmt::format("the outcome of {} at {} is not kept: {}", batch[0].job,
+                             to_iso8601(batch[0].scheduled_at), last_error_));
+      batch.clear();
+      strikes_ = 0;
+    }
+    batch_size_ = 1;
+  }
+  queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()),
+                std::make_move_iterator(batch.end()));
+  if (closed_) {
+    give_up_ = true;
+  } else {
+    co_await back_off(outcome, "the run ledger cannot be written");
+  }
+}
+
+asio::awaitable<void> LedgerKeeper::prune() {
+  bool more = true;
+  for (int step = 0; more && step < max_prune_steps && queue_.empty() && !closed_; ++step) {
+    const Call outcome = co_await call([&] { more = ledger_.prune(); });
+    if (outcome != Call::done) {
+      co_await back_off(outcome, "old runs and charges cannot be pruned");
+      break;
+    }
+  }
+  if (queue_.empty() || !more) {
+    next_prune_ = std::chrono::steady_clock::now() + options_.prune_interval;
+  }
+}
+
+asio::awaitable<void> LedgerKeeper::run() {
+  co_await ask_all();
+  while (!give_up_) {
+    if (!queue_.empty()) {
+      co_await flush();
+    } else if (closed_) {
+      break;
+    } else if (std::chrono::steady_clock::now() >= next_prune_) {
+      co_await prune();
+    } else {
+      co_await changed_.wait_until(next_prune_);
+    }
+  }
+  finished_ = true;
+  done_.ring();
+}
+
+void LedgerKeeper::close() {
+  closed_ = true;
+  changed_.ring();
+}
+
+void LedgerKeeper::poke() {
+  poked_ = true;
+  changed_.ring();
+}
+
+}  // namespace saathii::runner
