@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "saathii/config/config.hpp"
+#include "saathii/config/url.hpp"
 
 namespace saathii::config {
 
@@ -53,8 +54,5 @@ struct Loaded {
 /// The effective configuration as TOML that load() reads back, with every
 /// default and with passwords masked as "***".
 [[nodiscard]] std::string print(const Config& config, const std::vector<KindInfo>& kinds);
-
-/// A URL with its password replaced by "***".
-[[nodiscard]] std::string mask_url(std::string_view url);
 
 }  // namespace saathii::config

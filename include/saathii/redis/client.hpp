@@ -1,31 +1,27 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/config.hpp"
+#include "saathii/config/url.hpp"
 
 struct redisContext;
 
 namespace saathii::redis {
 
-/// What a redis:// or unix:// URL says.
-struct Address {
-  std::string host;  ///< empty for a Unix socket
-  int port = 6379;
-  std::string path;  ///< of a Unix socket
-  std::string username;
-  std::string password;  ///< secret
-  int database = 0;
-};
+/// What a redis:// or unix:// URL says; the configuration checks it too.
+using Address = config::RedisAddress;
 
-/// Reads "redis://[user][:password@]host[:port][/db]" or
-/// "unix:///path/to.sock[?db=N]". On failure returns nothing and sets `error`.
+/// Reads a Redis URL. On failure returns nothing and sets `error`.
 [[nodiscard]] std::optional<Address> parse_url(std::string_view url, std::string& error);
 
 /// One command: its words, as they go over the wire.
@@ -40,11 +36,22 @@ struct Reply {
   std::vector<Reply> list;
 };
 
-/// One connection, made when first needed, for one thread at a time. Every call
-/// is bounded by connect_timeout and command_timeout.
+/// One connection, made when first needed, for one thread at a time.
+///
+/// Making it (with AUTH and SELECT) takes at most connect_timeout, beyond which
+/// only the system's resolver of host names can wait; each 1000 commands take at
+/// most command_timeout. After any failure the connection is thrown away. While
+/// a server cannot be reached, calls fail at once with the last error until a
+/// backoff (at most 5 s, with jitter) has passed, so that it costs a run little.
 class Client {
  public:
-  Client(config::Redis settings, ServerState& state);
+  /// What the backoff reads the time from; tests give their own.
+  using Clock = std::function<std::chrono::steady_clock::time_point()>;
+
+  /// Opens nothing yet. Throws std::invalid_argument for a URL that parse_url()
+  /// refuses. `state` outlives the client.
+  Client(const config::Redis& settings, ServerState& state,
+         Clock clock = std::chrono::steady_clock::now);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -52,14 +59,14 @@ class Client {
   /// Sends the commands as one pipeline, at most 1000 at a time on the wire,
   /// and returns their replies in order. Throws Unavailable when the server
   /// cannot be reached, does not answer in time or refuses to serve (LOADING,
-  /// READONLY, NOAUTH…); then how much was done is unknown.
+  /// READONLY, NOAUTH, NOPERM, OOM…); then how much was done is unknown.
   std::vector<Reply> pipeline(const std::vector<Command>& commands);
 
   /// One command.
   Reply command(const Command& command);
 
   /// Counts the connections made: another number means that what was written
-  /// before may be gone.
+  /// before may be gone. Changes only within pipeline() and command().
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
 
   [[nodiscard]] ServerState& state() const { return state_; }
@@ -68,13 +75,27 @@ class Client {
   struct Close {
     void operator()(redisContext* context) const noexcept;
   };
+  struct Failure;
+
   void connect();
+  void greet();
+  void drop_if_dead();
+  void exchange(std::size_t expected, std::chrono::steady_clock::time_point begun, Duration limit,
+                std::vector<Reply>& replies);
+  void send(const Command& command);
   [[noreturn]] void fail(const std::string& what);
 
   const config::Redis settings_;
+  const Address address_;
+  const std::string place_;  ///< for messages: "redis at 127.0.0.1:6379"
   ServerState& state_;
+  const Clock clock_;
   std::unique_ptr<redisContext, Close> context_;
   std::uint64_t generation_ = 0;
+  int failed_connects_ = 0;
+  std::chrono::steady_clock::time_point retry_at_{};
+  std::string last_error_;
+  std::minstd_rand jitter_;
 };
 
 }  // namespace saathii::redis
