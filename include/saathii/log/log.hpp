@@ -51,6 +51,7 @@ inline void error(std::string_view message, std::initializer_list<Field> fields 
 class Scope {
  public:
   explicit Scope(std::vector<Field> fields);
+  explicit Scope(std::initializer_list<Field> fields) : Scope(std::vector<Field>(fields)) {}
   ~Scope();
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
