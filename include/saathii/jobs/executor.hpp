@@ -1,0 +1,17 @@
+#pragma once
+
+#include "saathii/base/server_state.hpp"
+#include "saathii/config/config.hpp"
+#include "saathii/postgres/pool.hpp"
+#include "saathii/runner/types.hpp"
+
+namespace saathii::jobs {
+
+/// Makes an instance of the job's kind, with a Redis connection of its own, into
+/// what the runner calls. The work keeps copies of what it needs of `config`;
+/// `postgres` and `redis_state` outlive it. Throws std::invalid_argument for a
+/// kind that does not exist.
+[[nodiscard]] runner::Work make_work(const config::Job& job, const config::Config& config,
+                                     postgres::Pool& postgres, ServerState& redis_state);
+
+}  // namespace saathii::jobs
