@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bitset>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,9 +28,10 @@ struct Daily {
 };
 
 /// Five fields (minute hour day-of-month month day-of-week) or six (second
-/// first): lists, ranges, steps and English names. As in Vixie cron, when both
-/// day fields are restricted a day that matches either is taken; day-of-week
-/// 0 and 7 are Sunday.
+/// first): lists, ranges, steps and English names of three letters. As in Vixie
+/// cron, when both day fields are restricted a day that matches either is taken,
+/// and a field that begins with '*' counts as unrestricted there ("*/2" too);
+/// day-of-week 0 and 7 are Sunday.
 struct Cron {
   std::string text;  ///< as written
   std::bitset<60> seconds;
@@ -55,12 +57,13 @@ struct Once {
 [[nodiscard]] std::optional<std::chrono::seconds> parse_time_of_day(std::string_view text);
 
 /// A trigger in its zone. A local time that DST skips is the first moment after
-/// the gap; one that occurs twice is its first occurrence.
+/// the gap; one that occurs twice is its first occurrence. Every and Once do not
+/// ask the zone.
 class Trigger {
  public:
   using Rule = std::variant<Every, Daily, Cron, Once>;
 
-  Trigger(Rule rule, TimeZone zone) : rule_(std::move(rule)), zone_(zone) {}
+  Trigger(Rule rule, TimeZone zone);
 
   /// The first tick strictly after `moment`; none if there never is one (a past
   /// Once, a date such as 30 February). Looks at most 40 years ahead.
@@ -68,6 +71,10 @@ class Trigger {
 
   /// The latest tick at or before `moment`; looks at most 40 years back.
   [[nodiscard]] std::optional<Instant> latest_at(Instant moment) const;
+
+  /// How many ticks there are in (after, until]. The work grows with the days in
+  /// between, not with the ticks.
+  [[nodiscard]] std::int64_t count_between(Instant after, Instant until) const;
 
   /// "every 1m", "daily at 00:01 Asia/Kolkata", "cron 0 3 * * 1 UTC".
   [[nodiscard]] std::string describe() const;
@@ -78,6 +85,7 @@ class Trigger {
  private:
   Rule rule_;
   TimeZone zone_;
+  std::optional<Cron> pattern_;  ///< of a Daily or Cron
 };
 
 /// The moment at which a wall clock in `zone` first shows `local` or, where DST
