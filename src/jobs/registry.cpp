@@ -4,6 +4,8 @@
 // KIND(NAME) takes `Kind NAME();` from src/jobs/NAME.cpp.
 #define SAATHII_JOB_KINDS(KIND) \
   KIND(presence_cleanup)        \
+  KIND(coin_deduction)          \
+  KIND(call_cleanup)            \
   KIND(badge_assignment)
 
 namespace saathii::jobs {

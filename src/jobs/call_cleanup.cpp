@@ -1,0 +1,184 @@
+#include <fmt/format.h>
+
+#include <map>
+
+#include "call_cleanup.sql.hpp"
+#include "saathii/jobs/billing.hpp"
+#include "saathii/jobs/call_projection.hpp"
+#include "saathii/jobs/job.hpp"
+#include "saathii/jobs/moment.hpp"
+#include "saathii/log/log.hpp"
+#include "saathii/postgres/array.hpp"
+
+namespace saathii::jobs {
+
+namespace {
+
+constexpr const char* reason_texts[][2] = {
+    {"not_seen", "both parties have not been seen since"},
+    {"overdue", "its expected length was over"},
+    {"no_wait_time", "its wait_time was used up"},
+};
+
+std::string_view text_of(std::string_view reason) {
+  for (const auto& [word, text] : reason_texts) {
+    if (reason == word) {
+      return text;
+    }
+  }
+  return reason;
+}
+
+/// One run: page after page of calls that must end.
+class Run {
+ public:
+  Run(const Context& context, CallProjection::Memory& memory, postgres::Session& session)
+      : context_(context),
+        session_(session),
+        moment_(moment_of_run(context, session)),
+        projection_(context.redis, memory, moment_) {
+    billing::record_rates(session, moment_, context.platform.rates);
+  }
+
+  Report run();
+
+ private:
+  /// Calls after `last` that must end; of `only` where given.
+  std::vector<billing::Ending> doomed(pqxx::transaction_base& transaction, int last,
+                                      const std::optional<std::string>& only);
+  void end(const std::vector<billing::Ending>& page);
+  void tell(const std::vector<billing::Ended>& ended);
+
+  const Context& context_;
+  postgres::Session& session_;
+  const Instant moment_;
+  CallProjection projection_;
+  std::map<std::string, std::int64_t> by_reason_;
+  std::int64_t ended_ = 0;
+  std::int64_t coins_ = 0;
+  std::int64_t refunded_ = 0;
+};
+
+std::vector<billing::Ending> Run::doomed(pqxx::transaction_base& transaction, int last,
+                                         const std::optional<std::string>& only) {
+  const auto rows = session_.exec(transaction, sql::call_cleanup::doomed, to_iso8601(moment_),
+                                  billing::minute_interval(),
+                                  billing::interval(context_.settings.duration("grace")),
+                                  billing::interval(context_.settings.duration("stale_after")),
+                                  last, context_.settings.integer("batch_size"), only);
+  std::vector<billing::Ending> endings;
+  for (const auto& row : rows) {
+    endings.push_back({row[0].as<int>(), row[1].c_str(), row[2].c_str()});
+  }
+  return endings;
+}
+
+Report Run::run() {
+  const auto batch_size = static_cast<std::size_t>(context_.settings.integer("batch_size"));
+  for (int last = 0;;) {
+    context_.throw_if_stopped();
+    const auto page =
+        session_.autocommit([&](auto& each) { return doomed(each, last, std::nullopt); });
+    if (!page.empty()) {
+      last = page.back().call_id;
+      end(page);
+    }
+    if (page.size() < batch_size) {
+      break;
+    }
+  }
+  projection_.repair(session_);
+  Report report;
+  report.counts = {{"ended", ended_}};
+  for (const auto& [reason, text] : reason_texts) {
+    report.counts.emplace_back(reason, by_reason_[reason]);
+  }
+  report.counts.emplace_back("coins", coins_);
+  report.counts.emplace_back("refunded", refunded_);
+  report.summary = fmt::format("{} calls ended", ended_);
+  if (coins_ > 0 || refunded_ > 0) {
+    report.summary += fmt::format(", {} coins charged, {} given back", coins_, refunded_);
+  }
+  return report;
+}
+
+void Run::end(const std::vector<billing::Ending>& page) {
+  std::vector<int> ids;
+  for (const auto& ending : page) {
+    ids.push_back(ending.call_id);
+  }
+  std::int64_t coins = 0;
+  std::int64_t refunded = 0;
+  const auto ended = session_.transact([&](auto& transaction) {
+    const auto locked = billing::lock_calls_to_end(session_, transaction, ids);
+    // Decided anew under the locks: a heartbeat or a top-up may have come.
+    const auto endings = doomed(transaction, 0, postgres::to_array(locked));
+    coins = billing::charge_until_end(session_, transaction, endings, moment_,
+                                      context_.settings.integer("charge_catch_up_limit"));
+    refunded = billing::refund(session_, transaction, endings);
+    return billing::settle(session_, transaction, endings, context_.platform);
+  });
+  coins_ += coins;
+  refunded_ += refunded;
+  ended_ += static_cast<std::int64_t>(ended.size());
+  tell(ended);
+  projection_.ended(session_, ended);
+}
+
+void Run::tell(const std::vector<billing::Ended>& ended) {
+  for (const auto& call : ended) {
+    ++by_reason_[call.reason];
+    log::info(fmt::format("call {} ended as of {}: {}; {} minutes, {} coins, listener earned {}",
+                          call.call_id, call.end_time, text_of(call.reason), call.minutes,
+                          call.coins, call.earned),
+              {{"CALL_ID", std::to_string(call.call_id)},
+               {"USER_ID", std::to_string(call.user_id.value_or(0))}});
+  }
+}
+
+class CallCleanup final : public Job {
+ public:
+  Report run(const Context& context) override {
+    const auto lease = context.postgres.lease(context.stop);
+    return Run(context, memory_, *lease).run();
+  }
+
+ private:
+  CallProjection::Memory memory_;
+};
+
+}  // namespace
+
+Kind call_cleanup() {
+  using namespace std::chrono_literals;
+  return {.info = {.name = "call_cleanup",
+                   .summary = "ends calls that crashed apps left behind or that are overdue",
+                   .default_trigger = "every = \"10m\"",
+                   .default_policy = {.misfire_grace = 10min},
+                   .default_run = {.timeout = 5min},
+                   .settings =
+                       {
+                           {.name = "grace",
+                            .default_value = Duration{2min},
+                            .help = "A call may last so much longer than expected."},
+                           {.name = "stale_after",
+                            .default_value = Duration{10min},
+                            .help = "A call whose parties have both not been seen for so long "
+                                    "has ended when either was last seen.",
+                            .min = 60'000'000},
+                           {.name = "charge_catch_up_limit",
+                            .default_value = std::int64_t{0},
+                            .help = "The most unpaid minutes of one call that are charged before "
+                                    "it ends; older ones are waived. 0: no limit.",
+                            .min = 0,
+                            .max = 1'000'000},
+                           {.name = "batch_size",
+                            .default_value = std::int64_t{500},
+                            .help = "Calls ended in one transaction.",
+                            .min = 1,
+                            .max = 10'000},
+                       }},
+          .make = [] { return std::make_unique<CallCleanup>(); }};
+}
+
+}  // namespace saathii::jobs

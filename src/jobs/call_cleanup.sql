@@ -1,0 +1,41 @@
+-- name: doomed
+-- $1 T, $2 the length of a minute, $3 grace, $4 stale_after, $5 only calls after
+-- this id, $6 at most so many, $7 only these ids where given (under their lock).
+-- Calls that the contract says must end, when each ended, and why.
+SELECT c.call_id,
+       CASE WHEN seen.last < $1::timestamptz - $4::interval THEN seen.last
+            ELSE $1::timestamptz END AS end_time,
+       CASE WHEN seen.last < $1::timestamptz - $4::interval THEN 'not_seen'
+            WHEN caller.wait_time <= 0 THEN 'no_wait_time'
+            ELSE 'overdue' END AS reason
+  FROM public.user_calls AS c
+  LEFT JOIN public.user_status AS caller ON caller.user_id = c.user_id
+  LEFT JOIN public.user_status AS listener ON listener.user_id = c.listener_id
+ -- A party without a status row was last seen at the start.
+ CROSS JOIN LATERAL (SELECT greatest(c.start_time, caller.last_seen, listener.last_seen) AS last)
+         AS seen
+ WHERE c.status = 'ongoing' AND c.call_id > $5::int
+   AND ($7::int[] IS NULL OR c.call_id = ANY ($7::int[]))
+   AND (seen.last < $1::timestamptz - $4::interval
+        OR caller.wait_time <= 0
+        OR (c.start_time + caller.wait_time * $2::interval < $1::timestamptz - $3::interval
+            -- A caller who topped up since is not cut off.
+            AND (SELECT c.start_time
+                          + (coalesce(charged.minute,
+                                      CASE WHEN c.coins_spent > 0
+                                           THEN greatest(1, c.coins_spent / at_start.coins)
+                                           ELSE 0 END)
+                             + coalesce(w.balance_coins, 0) / latest.coins) * $2::interval
+                   FROM (SELECT coins FROM saathii_tasks.coin_rate
+                          WHERE call_type = c.call_type AND valid_from <= c.start_time
+                          ORDER BY valid_from DESC LIMIT 1) AS at_start
+                  CROSS JOIN (SELECT coins FROM saathii_tasks.coin_rate
+                               WHERE call_type = c.call_type AND valid_from <= $1::timestamptz
+                               ORDER BY valid_from DESC LIMIT 1) AS latest
+                   LEFT JOIN public.user_wallets AS w ON w.user_id = c.user_id
+                   LEFT JOIN LATERAL (SELECT minute FROM saathii_tasks.call_charge
+                                       WHERE call_id = c.call_id
+                                       ORDER BY minute DESC LIMIT 1) AS charged ON true)
+                < $1::timestamptz - $3::interval))
+ ORDER BY c.call_id
+ LIMIT $6::int

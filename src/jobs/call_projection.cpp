@@ -1,0 +1,247 @@
+#include "saathii/jobs/call_projection.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "billing.sql.hpp"
+#include "saathii/jobs/status_events.hpp"
+#include "saathii/postgres/array.hpp"
+
+namespace saathii::jobs {
+
+namespace {
+
+constexpr std::string_view key_prefix = "call:";
+constexpr const char* events_channel = "call_events";
+/// The API's own, renewed on every charge.
+constexpr const char* ttl_s = "7200";
+/// There once Redis has been made whole; gone when Redis has lost its data.
+constexpr const char* marker_key = "saathiid:calls_projected_at";
+constexpr int page_calls = 5000;
+constexpr const char* scan_keys = "1000";
+/// A SCAN over ten million keys; beyond it the TTL does the rest.
+constexpr int max_scans = 10'000;
+
+std::string key_of(int call_id) { return std::string{key_prefix} + std::to_string(call_id); }
+
+std::string text_of(const std::optional<int>& id) { return id ? std::to_string(*id) : ""; }
+
+nlohmann::json json_of(const std::optional<int>& id) {
+  return id ? nlohmann::json(*id) : nlohmann::json(nullptr);
+}
+
+redis::Command publish(const nlohmann::ordered_json& event) {
+  return {"PUBLISH", events_channel,
+          event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
+/// The whole hash, so that one that Redis has lost is there again.
+void add_hash(std::vector<redis::Command>& commands, const billing::Charged& call) {
+  commands.push_back({"HSET", key_of(call.call_id), "user_id", text_of(call.user_id), "listener_id",
+                      text_of(call.listener_id), "call_type", call.call_type, "start_time",
+                      std::to_string(call.start_epoch_s), "coins_spent",
+                      std::to_string(call.coins_spent)});
+  commands.push_back({"EXPIRE", key_of(call.call_id), ttl_s});
+}
+
+/// True once for each call and balance: when the coming minute becomes the last
+/// one affordable, or is found to be beyond it already.
+bool is_to_warn(const billing::Charged& call) {
+  return call.minutes > 0 && !call.is_short && call.minutes_left <= 1 && call.had_more;
+}
+
+std::optional<int> call_of(std::string_view key) {
+  int call_id = 0;
+  const char* end = key.data() + key.size();
+  const auto [stop, error] = std::from_chars(key.data() + key_prefix.size(), end, call_id);
+  return error == std::errc{} && stop == end ? std::optional<int>(call_id) : std::nullopt;
+}
+
+}  // namespace
+
+void CallProjection::charged(postgres::Session& session,
+                             const std::vector<billing::Charged>& calls) {
+  std::vector<redis::Command> commands;
+  std::vector<int> written;
+  std::int64_t warnings = 0;
+  for (const auto& call : calls) {
+    if (call.minutes == 0) {
+      continue;
+    }
+    add_hash(commands, call);
+    written.push_back(call.call_id);
+    if (is_to_warn(call)) {
+      ++warnings;
+      commands.push_back(publish({{"type", "low_balance"},
+                                  {"call_id", call.call_id},
+                                  {"user_id", json_of(call.user_id)},
+                                  {"listener_id", json_of(call.listener_id)},
+                                  {"balance_coins", call.balance},
+                                  {"minutes_left", call.minutes_left},
+                                  {"timestamp", to_isoformat(moment_)}}));
+    }
+  }
+  if (send(commands)) {
+    {
+      const std::scoped_lock lock(mutex_);
+      warned_ += warnings;
+    }
+    remove_ended(session, written);
+  }
+}
+
+void CallProjection::ended(postgres::Session& session, const std::vector<billing::Ended>& calls) {
+  if (calls.empty()) {
+    return;
+  }
+  std::vector<redis::Command> commands;
+  std::set<int> parties;
+  for (const auto& call : calls) {
+    commands.push_back({"DEL", key_of(call.call_id)});
+    commands.push_back(publish({{"type", "call_ended"},
+                                {"call_id", call.call_id},
+                                {"user_id", json_of(call.user_id)},
+                                {"listener_id", json_of(call.listener_id)},
+                                {"reason", call.reason},
+                                {"end_time", call.end_time},
+                                {"minutes", call.minutes},
+                                {"coins_spent", call.coins},
+                                {"listener_money_earned", call.earned},
+                                {"timestamp", to_isoformat(moment_)}}));
+    for (const auto& party : {call.user_id, call.listener_id}) {
+      if (party) {
+        parties.insert(*party);
+      }
+    }
+  }
+  const std::vector<int> users(parties.begin(), parties.end());
+  for (auto& update : status_updates(session, users, moment_)) {
+    commands.push_back(std::move(update));
+  }
+  send(commands);
+}
+
+void CallProjection::repair(postgres::Session& session) {
+  if (is_marked()) {
+    return;
+  }
+  if (write_ongoing(session) && remove_strangers(session) &&
+      send({{"SET", marker_key, to_iso8601(moment_)}})) {
+    memory_.repaired_generation = client_.generation();
+  }
+}
+
+std::int64_t CallProjection::warned() const {
+  const std::scoped_lock lock(mutex_);
+  return warned_;
+}
+
+bool CallProjection::complete() const {
+  const std::scoped_lock lock(mutex_);
+  return complete_;
+}
+
+bool CallProjection::send(const std::vector<redis::Command>& commands) {
+  if (commands.empty()) {
+    return true;
+  }
+  const std::scoped_lock lock(mutex_);
+  try {
+    client_.pipeline(commands);
+    return true;
+  } catch (const Unavailable&) {
+    // The client has told the server's state; the next repair makes it good.
+    complete_ = false;
+    memory_.repaired_generation.reset();
+    return false;
+  }
+}
+
+void CallProjection::remove_ended(postgres::Session& session, const std::vector<int>& call_ids) {
+  if (call_ids.empty()) {
+    return;
+  }
+  // The API deletes a hash after it has committed the end: what PostgreSQL still
+  // calls ongoing here will be deleted after our write.
+  const auto gone = session.autocommit([&](auto& each) {
+    return session.exec(each, sql::billing::no_longer_ongoing, postgres::to_array(call_ids))[0][0]
+        .template as<std::string>();
+  });
+  std::vector<redis::Command> commands;
+  for (const int call_id : postgres::parse_int_array(gone)) {
+    commands.push_back({"DEL", key_of(call_id)});
+  }
+  send(commands);
+}
+
+bool CallProjection::write_ongoing(postgres::Session& session) {
+  for (int last = 0;;) {
+    const auto rows = session.autocommit([&](auto& each) {
+      return session.exec(each, sql::billing::ongoing_page, last, page_calls);
+    });
+    std::vector<redis::Command> commands;
+    std::vector<int> written;
+    for (const auto& row : rows) {
+      billing::Charged call;
+      call.call_id = last = row[0].as<int>();
+      call.user_id = row[1].is_null() ? std::nullopt : std::optional<int>(row[1].as<int>());
+      call.listener_id = row[2].is_null() ? std::nullopt : std::optional<int>(row[2].as<int>());
+      call.call_type = row[3].c_str();
+      call.start_epoch_s = row[4].as<std::int64_t>();
+      call.coins_spent = row[5].as<std::int64_t>();
+      add_hash(commands, call);
+      written.push_back(call.call_id);
+    }
+    if (!send(commands)) {
+      return false;
+    }
+    remove_ended(session, written);
+    if (rows.size() < page_calls) {
+      return complete();
+    }
+  }
+}
+
+bool CallProjection::remove_strangers(postgres::Session& session) {
+  std::string cursor = "0";
+  for (int scans = 0; scans < max_scans; ++scans) {
+    redis::Reply reply;
+    try {
+      const std::scoped_lock lock(mutex_);
+      reply = client_.command(
+          {"SCAN", cursor, "MATCH", std::string{key_prefix} + "*", "COUNT", scan_keys});
+    } catch (const Unavailable&) {
+      return false;
+    }
+    if (reply.kind != redis::Reply::Kind::list || reply.list.size() != 2) {
+      return false;
+    }
+    std::vector<int> found;
+    for (const auto& key : reply.list[1].list) {
+      if (const auto call_id = call_of(key.text)) {
+        found.push_back(*call_id);
+      }
+    }
+    remove_ended(session, found);
+    cursor = reply.list[0].text;
+    if (cursor == "0") {
+      break;
+    }
+  }
+  return complete();
+}
+
+bool CallProjection::is_marked() {
+  const std::scoped_lock lock(mutex_);
+  try {
+    const auto reply = client_.command({"EXISTS", marker_key});
+    return reply.integer == 1 && memory_.repaired_generation == client_.generation();
+  } catch (const Unavailable&) {
+    complete_ = false;
+    return true;  // nothing can be repaired now
+  }
+}
+
+}  // namespace saathii::jobs

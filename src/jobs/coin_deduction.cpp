@@ -1,0 +1,372 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <span>
+#include <thread>
+
+#include "coin_deduction.sql.hpp"
+#include "saathii/jobs/billing.hpp"
+#include "saathii/jobs/call_projection.hpp"
+#include "saathii/jobs/job.hpp"
+#include "saathii/jobs/moment.hpp"
+#include "saathii/log/log.hpp"
+#include "saathii/postgres/array.hpp"
+
+namespace saathii::jobs {
+
+namespace {
+
+/// Beyond so many callers that cannot be charged alone, the fault is not theirs.
+constexpr int max_failed_callers = 20;
+
+/// A caller's call. All calls of a caller stay in one batch, because they share
+/// a wallet.
+struct Due {
+  int user_id;
+  int call_id;
+};
+using Batch = std::span<const Due>;
+
+struct Totals {
+  std::int64_t calls = 0;
+  std::int64_t minutes = 0;
+  std::int64_t coins = 0;
+  std::int64_t waived = 0;
+  std::int64_t ended = 0;
+  std::int64_t failed = 0;
+};
+
+/// The longest prefix of `calls` that holds whole callers and at most `size`
+/// calls, but one caller at least.
+std::size_t whole_callers(Batch calls, std::size_t size) {
+  std::size_t end = std::max<std::size_t>(size, 1);
+  if (calls.size() <= end) {
+    return calls.size();
+  }
+  while (end > 0 && calls[end - 1].user_id == calls[end].user_id) {
+    --end;
+  }
+  if (end == 0) {
+    const int first = calls.front().user_id;
+    while (end < calls.size() && calls[end].user_id == first) {
+      ++end;
+    }
+  }
+  return end;
+}
+
+std::vector<int> ids_of(Batch calls) {
+  std::vector<int> ids;
+  ids.reserve(calls.size());
+  std::ranges::transform(calls, std::back_inserter(ids), &Due::call_id);
+  return ids;
+}
+
+/// One run: finds the calls that are due and charges them, batch after batch,
+/// on a few sessions at once.
+class Run {
+ public:
+  Run(const Context& context, CallProjection::Memory& memory, postgres::Session& session)
+      : context_(context),
+        moment_(moment_of_run(context, session)),
+        projection_(context.redis, memory, moment_),
+        rates_(billing::record_rates(session, moment_, context.platform.rates)) {}
+
+  void find_due(postgres::Session& session);
+  void charge_all(postgres::Session& session);
+  void repair(postgres::Session& session) { projection_.repair(session); }
+  [[nodiscard]] Report report() const;
+
+ private:
+  void work(postgres::Session& session);
+  [[nodiscard]] Batch next_batch();
+  void charge_batch(postgres::Session& session, Batch batch);
+  void charge_or_split(postgres::Session& session, Batch batch);
+  std::vector<billing::Charged> charge_once(postgres::Session& session,
+                                            const std::vector<int>& call_ids);
+  void end_short(postgres::Session& session, const std::vector<int>& call_ids);
+  void give_up_on(Batch caller, const std::exception& error);
+
+  const Context& context_;
+  const Instant moment_;
+  CallProjection projection_;
+  const billing::RateBounds rates_;
+  std::vector<Due> due_;
+  std::int64_t held_ = 0;
+
+  mutable std::mutex mutex_;  ///< guards what follows, while several sessions work
+  std::size_t next_ = 0;
+  Totals totals_;
+  std::exception_ptr failure_;
+};
+
+void Run::find_due(postgres::Session& session) {
+  session.autocommit([&](auto& each) {
+    const auto row = session.exec(
+        each, sql::coin_deduction::due_calls, to_iso8601(moment_), billing::minute_interval(),
+        billing::interval(context_.settings.duration("stale_after")), rates_.audio_latest,
+        rates_.audio_highest, rates_.video_latest, rates_.video_highest, rates_.latest_since)[0];
+    const auto calls = postgres::parse_int_array(row[0].c_str());
+    const auto users = postgres::parse_int_array(row[1].c_str());
+    due_.reserve(calls.size());
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      due_.push_back({users[i], calls[i]});
+    }
+    held_ = row[2].template as<std::int64_t>();
+    return 0;
+  });
+  std::ranges::sort(due_, [](const Due& left, const Due& right) {
+    return std::pair(left.user_id, left.call_id) < std::pair(right.user_id, right.call_id);
+  });
+}
+
+void Run::charge_all(postgres::Session& session) {
+  const auto batch_size = static_cast<std::size_t>(context_.settings.integer("batch_size"));
+  const auto batches = (due_.size() + batch_size - 1) / batch_size;
+  const auto sessions =
+      std::min(static_cast<std::size_t>(context_.settings.integer("sessions")), batches);
+  {
+    std::vector<std::jthread> helpers;
+    for (std::size_t i = 1; i < sessions; ++i) {
+      helpers.emplace_back([this] {
+        try {
+          const auto lease = context_.postgres.lease(context_.stop);
+          work(*lease);
+        } catch (...) {
+          const std::scoped_lock lock(mutex_);
+          failure_ = failure_ ? failure_ : std::current_exception();
+        }
+      });
+    }
+    try {
+      work(session);
+    } catch (...) {
+      const std::scoped_lock lock(mutex_);
+      failure_ = failure_ ? failure_ : std::current_exception();
+    }
+  }
+  if (failure_) {
+    std::rethrow_exception(failure_);
+  }
+}
+
+void Run::work(postgres::Session& session) {
+  for (Batch batch = next_batch(); !batch.empty(); batch = next_batch()) {
+    context_.throw_if_stopped();
+    charge_or_split(session, batch);
+  }
+}
+
+Batch Run::next_batch() {
+  const std::scoped_lock lock(mutex_);
+  if (failure_) {
+    return {};
+  }
+  const Batch rest = Batch(due_).subspan(next_);
+  const Batch batch = rest.first(
+      whole_callers(rest, static_cast<std::size_t>(context_.settings.integer("batch_size"))));
+  next_ += batch.size();
+  return batch;
+}
+
+/// One caller whose row is locked for long, or whose numbers the database
+/// refuses, must not keep a whole batch from being charged: a batch that fails
+/// is halved until the caller is found.
+void Run::charge_or_split(postgres::Session& session, Batch batch) {
+  try {
+    charge_batch(session, batch);
+  } catch (const Unavailable&) {
+    throw;
+  } catch (const Stopped&) {
+    throw;
+  } catch (const std::exception& error) {
+    context_.throw_if_stopped();
+    const std::size_t half = whole_callers(batch, batch.size() / 2);
+    if (half == batch.size()) {
+      give_up_on(batch, error);
+      return;
+    }
+    charge_or_split(session, batch.first(half));
+    charge_or_split(session, batch.subspan(half));
+  }
+}
+
+void Run::give_up_on(Batch caller, const std::exception& error) {
+  log::error(fmt::format("call {} could not be charged and is tried again by the next run: {}",
+                         caller.front().call_id, error.what()),
+             {{"CALL_ID", std::to_string(caller.front().call_id)},
+              {"USER_ID", std::to_string(caller.front().user_id)}});
+  const std::scoped_lock lock(mutex_);
+  if (++totals_.failed > max_failed_callers) {
+    throw std::runtime_error(fmt::format("more than {} callers could not be charged, the last: {}",
+                                         max_failed_callers, error.what()));
+  }
+}
+
+void Run::charge_batch(postgres::Session& session, Batch batch) {
+  std::vector<Due> left(batch.begin(), batch.end());
+  // Every pass but the last ends a call, so that there are few: where a caller
+  // has two calls, the one that ended costs nothing and the other goes on.
+  while (!left.empty()) {
+    const auto calls = charge_once(session, ids_of(left));
+    projection_.charged(session, calls);
+    std::vector<int> short_calls;
+    for (const auto& call : calls) {
+      if (call.is_short) {
+        short_calls.push_back(call.call_id);
+      }
+    }
+    if (short_calls.empty()) {
+      return;
+    }
+    end_short(session, short_calls);
+    std::ranges::sort(short_calls);
+    std::vector<int> callers;
+    for (const auto& due : left) {
+      if (std::ranges::binary_search(short_calls, due.call_id)) {
+        callers.push_back(due.user_id);
+      }
+    }
+    std::erase_if(left, [&](const Due& due) {
+      return std::ranges::binary_search(short_calls, due.call_id) ||
+             !std::ranges::binary_search(callers, due.user_id);
+    });
+  }
+}
+
+std::vector<billing::Charged> Run::charge_once(postgres::Session& session,
+                                               const std::vector<int>& call_ids) {
+  auto calls = session.transact([&](auto& transaction) {
+    const auto locked = billing::lock_calls(session, transaction, call_ids);
+    return locked.empty() ? std::vector<billing::Charged>{}
+                          : billing::charge(session, transaction, locked, moment_,
+                                            context_.settings.integer("charge_catch_up_limit"));
+  });
+  const std::scoped_lock lock(mutex_);
+  for (const auto& call : calls) {
+    totals_.calls += call.minutes > 0 ? 1 : 0;
+    totals_.minutes += call.minutes - call.waived;
+    totals_.coins += call.coins;
+    totals_.waived += call.waived;
+  }
+  return calls;
+}
+
+/// Ends calls whose next started minute the balance does not cover; decides
+/// anew under the locks of both parties' wallets, because a top-up may have come.
+void Run::end_short(postgres::Session& session, const std::vector<int>& call_ids) {
+  std::vector<billing::Charged> charged;
+  const auto ended = session.transact([&](auto& transaction) {
+    const auto locked = billing::lock_calls_to_end(session, transaction, call_ids);
+    if (locked.empty()) {
+      charged.clear();
+      return std::vector<billing::Ended>{};
+    }
+    charged = billing::charge(session, transaction, locked, moment_,
+                              context_.settings.integer("charge_catch_up_limit"));
+    std::vector<billing::Ending> endings;
+    for (const auto& call : charged) {
+      if (call.is_short) {
+        endings.push_back({call.call_id, to_iso8601(moment_), "balance"});
+      }
+    }
+    return billing::settle(session, transaction, endings, context_.platform);
+  });
+  {
+    const std::scoped_lock lock(mutex_);
+    totals_.ended += static_cast<std::int64_t>(ended.size());
+    for (const auto& call : charged) {
+      totals_.minutes += call.minutes - call.waived;
+      totals_.coins += call.coins;
+      totals_.waived += call.waived;
+    }
+  }
+  for (const auto& call : ended) {
+    log::info(fmt::format("call {} ended: the balance does not cover its next minute; {} minutes, "
+                          "{} coins, listener earned {}",
+                          call.call_id, call.minutes, call.coins, call.earned),
+              {{"CALL_ID", std::to_string(call.call_id)},
+               {"USER_ID", std::to_string(call.user_id.value_or(0))}});
+  }
+  projection_.charged(session, charged);
+  projection_.ended(session, ended);
+}
+
+Report Run::report() const {
+  const std::scoped_lock lock(mutex_);
+  Report report;
+  report.counts = {{"charged", totals_.calls},
+                   {"minutes", totals_.minutes},
+                   {"coins", totals_.coins},
+                   {"ended", totals_.ended},
+                   {"warned", projection_.warned()},
+                   {"waived", totals_.waived},
+                   {"held", held_},
+                   {"failed", totals_.failed}};
+  report.summary = fmt::format("{} calls charged, {} coins", totals_.calls, totals_.coins);
+  if (totals_.ended > 0) {
+    report.summary += fmt::format("; {} ended, balance used up", totals_.ended);
+  }
+  if (totals_.failed > 0) {
+    report.summary += fmt::format("; {} could not be charged", totals_.failed);
+  }
+  return report;
+}
+
+class CoinDeduction final : public Job {
+ public:
+  Report run(const Context& context) override {
+    const auto lease = context.postgres.lease(context.stop);
+    Run run(context, memory_, *lease);
+    run.find_due(*lease);
+    run.charge_all(*lease);
+    run.repair(*lease);
+    return run.report();
+  }
+
+ private:
+  CallProjection::Memory memory_;
+};
+
+}  // namespace
+
+Kind coin_deduction() {
+  using namespace std::chrono_literals;
+  return {.info = {.name = "coin_deduction",
+                   .summary = "charges each started minute of ongoing calls, ends who cannot pay",
+                   .default_trigger = "every = \"1m\"",
+                   // A late tick is always worth running: it charges all that is due.
+                   .default_policy = {.misfire_grace = 24h, .overlap = schedule::Overlap::queue},
+                   .default_run = {.timeout = 10min, .run_at_start = true},
+                   .settings =
+                       {
+                           {.name = "batch_size",
+                            .default_value = std::int64_t{5000},
+                            .help = "Calls charged in one transaction.",
+                            .min = 1,
+                            .max = 50'000},
+                           {.name = "sessions",
+                            .default_value = std::int64_t{2},
+                            .help = "PostgreSQL sessions that charge at once.",
+                            .min = 1,
+                            .max = 16},
+                           {.name = "stale_after",
+                            .default_value = Duration{10min},
+                            .help = "A call whose parties have both not been seen for so long "
+                                    "is not charged until one of them is, or call_cleanup "
+                                    "ends it; keep it equal to that job's.",
+                            .min = 60'000'000},
+                           {.name = "charge_catch_up_limit",
+                            .default_value = std::int64_t{0},
+                            .help = "The most unpaid minutes of one call that a run charges; "
+                                    "older ones are waived. 0: no limit.",
+                            .min = 0,
+                            .max = 1'000'000},
+                       }},
+          .make = [] { return std::make_unique<CoinDeduction>(); }};
+}
+
+}  // namespace saathii::jobs

@@ -1,0 +1,35 @@
+-- name: due_calls
+-- $1 T, $2 the length of a minute, $3 stale_after. $4, $5 the audio rate in
+-- force since $8, and the highest ever; $6, $7 the same for video.
+--
+-- One scan that leaves out, by the call's own row, what is surely paid: coins
+-- divided by the highest rate is never more than the minutes paid. Whether a
+-- candidate is due is decided under its lock, by the ledger.
+--
+-- A call whose parties have both not been seen for stale_after is held: if a
+-- heartbeat comes all its minutes are due again, else call_cleanup ends it as
+-- of the moment in which it was last seen.
+WITH candidate AS MATERIALIZED (
+  SELECT call_id, user_id, listener_id, start_time
+    FROM public.user_calls
+   WHERE status = 'ongoing' AND call_type IS NOT NULL
+     AND start_time + $2::interval
+           * least(10000000,
+                   coalesce(coins_spent, 0)
+                   / CASE WHEN call_type = 'video'
+                          THEN CASE WHEN start_time >= $8::timestamptz THEN $6::bigint
+                                    ELSE $7::bigint END
+                          ELSE CASE WHEN start_time >= $8::timestamptz THEN $4::bigint
+                                    ELSE $5::bigint END
+                     END) <= $1::timestamptz),
+judged AS (
+  SELECT candidate.call_id, coalesce(candidate.user_id, 0) AS user_id,
+         greatest(start_time, caller.last_seen, listener.last_seen)
+           < $1::timestamptz - $3::interval AS held
+    FROM candidate
+    LEFT JOIN public.user_status AS caller ON caller.user_id = candidate.user_id
+    LEFT JOIN public.user_status AS listener ON listener.user_id = candidate.listener_id)
+SELECT coalesce(array_agg(call_id) FILTER (WHERE NOT held), '{}'),
+       coalesce(array_agg(user_id) FILTER (WHERE NOT held), '{}'),
+       count(*) FILTER (WHERE held)
+  FROM judged
