@@ -64,7 +64,8 @@ class TimerfdTimer final : public WallTimer {
  private:
   /// Returns false if the clock was set since the timer was armed last.
   bool arm(Instant moment) {
-    const std::int64_t since_epoch_us = std::max<std::int64_t>(moment.time_since_epoch().count(), 1);
+    const std::int64_t since_epoch_us =
+        std::max<std::int64_t>(moment.time_since_epoch().count(), 1);
     itimerspec setting{};
     setting.it_value.tv_sec = static_cast<time_t>(since_epoch_us / 1'000'000);
     setting.it_value.tv_nsec = static_cast<long>(since_epoch_us % 1'000'000 * 1000);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <map>
 
 #include "saathii/base/errors.hpp"
@@ -29,7 +30,6 @@ LedgerKeeper::LedgerKeeper(asio::io_context& loop, RunLedger& ledger, LedgerOpti
       worker_(1),
       backoff_(options_.backoff, options_.backoff_cap),
       changed_(executor_),
-      verdict_bell_(executor_),
       done_(executor_),
       next_prune_(std::chrono::steady_clock::now()),
       batch_size_(options_.batch_limit) {}
@@ -78,17 +78,17 @@ void LedgerKeeper::make_room() {
   }
   queue_ = std::move(kept);
   while (queue_.size() > options_.queue_limit) {
-    if (lost_++ == 0) {
-      log::error(fmt::format("the run ledger could not be written for so long that {} outcomes wait: "
-                             "the oldest are dropped from now on",
-                             queue_.size()));
-    }
+    ++lost_;
     queue_.pop_front();
+    log::error("the run ledger cannot be written and too many outcomes wait: the oldest is dropped",
+               {{"DROPPED", std::to_string(lost_)}});
   }
 }
 
-asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(std::function<void()> work) {
-  asio::steady_timer deadline(executor_, options_.call_timeout);
+asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(std::function<void()> work, bool limited) {
+  asio::steady_timer deadline(executor_);
+  deadline.expires_at(limited ? std::chrono::steady_clock::now() + options_.call_timeout
+                              : SteadyTime::max());
   deadline.async_wait([this](const boost::system::error_code& error) {
     if (!error) {
       ledger_.interrupt();
@@ -121,13 +121,8 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(std::function<void()> wor
 }
 
 void LedgerKeeper::give_verdict() {
-  verdict_ = true;
-  verdict_bell_.ring();
-}
-
-asio::awaitable<void> LedgerKeeper::first_verdict() {
-  while (!verdict_) {
-    co_await verdict_bell_.wait();
+  if (!std::exchange(verdict_, true) && verdict_callback_) {
+    verdict_callback_();
   }
 }
 
@@ -150,12 +145,14 @@ asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string what) {
 
 asio::awaitable<void> LedgerKeeper::ask_all() {
   while (!closed_) {
-    const Call outcome = co_await call(options_.prepare);
+    const Call outcome = co_await call([&] { options_.prepare(stop_.get_token()); }, false);
     if (outcome == Call::done) {
+      prepared_ = true;
       break;
     }
     if (outcome == Call::refused) {
       closed_ = true;
+      give_up_ = true;
       give_verdict();
       if (refused_) {
         refused_(last_error_);
@@ -167,8 +164,7 @@ asio::awaitable<void> LedgerKeeper::ask_all() {
   while (!closed_ && !questions_.empty()) {
     const Question& question = questions_.front();
     Past past;
-    const Call outcome =
-        co_await call([&] { past = ledger_.past(question.job, question.now); });
+    const Call outcome = co_await call([&] { past = ledger_.past(question.job, question.now); });
     if (outcome == Call::done) {
       question.answer(std::move(past));
       questions_.erase(questions_.begin());
@@ -176,6 +172,8 @@ asio::awaitable<void> LedgerKeeper::ask_all() {
       co_await back_off(outcome, "the past runs cannot be read");
     }
   }
+  // Newer outcomes without the older ones would hide that those are missing.
+  give_up_ = !prepared_ || !questions_.empty();
   give_verdict();
   // Jobs that wait account for their past before anything newer is written.
   co_await asio::post(executor_, asio::use_awaitable);
@@ -192,7 +190,9 @@ asio::awaitable<void> LedgerKeeper::flush() {
   if (outcome == Call::done) {
     batch_size_ = options_.batch_limit;
     strikes_ = 0;
-    lost_ = 0;
+    if (std::exchange(lost_, 0) > 0) {
+      log::warning("the run ledger is written again, without the outcomes that were dropped");
+    }
     co_return;
   }
   if (outcome == Call::failed) {

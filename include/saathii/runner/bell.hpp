@@ -24,8 +24,7 @@ class Bell {
 
   boost::asio::awaitable<void> wait() {
     boost::system::error_code ignored;
-    co_await timer_.async_wait(
-        boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+    co_await timer_.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
   }
 
   void ring() { timer_.cancel(); }

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -23,13 +24,15 @@ class Refused : public std::runtime_error {
 
 struct LedgerOptions {
   /// Called first, on the ledger's worker, until it returns: checks or makes
-  /// the tables. Throws Unavailable, Refused, or what else is wrong.
-  std::function<void()> prepare = [] {};
+  /// the tables. Throws Unavailable, Refused, or what else is wrong, and soon
+  /// after a stop is requested.
+  std::function<void(const std::stop_token&)> prepare = [](const std::stop_token&) {};
   std::size_t queue_limit = 10'000;  ///< outcomes kept while the database is down
   std::size_t batch_limit = 500;     ///< outcomes written at once
   Duration backoff = std::chrono::seconds{1};
   Duration backoff_cap = std::chrono::seconds{30};
-  Duration call_timeout = std::chrono::minutes{3};  ///< then the call is broken off
+  /// Then a call, other than prepare, is broken off.
+  Duration call_timeout = std::chrono::minutes{3};
   Duration prune_interval = std::chrono::hours{1};
 };
 
@@ -60,11 +63,16 @@ class LedgerKeeper {
   void close();
   /// A server came up: a wait for it ends now.
   void poke();
-  /// Breaks off the call in progress.
-  void interrupt() { ledger_.interrupt(); }
+  /// Breaks off the call in progress, for good: after close().
+  void interrupt() {
+    stop_.request_stop();
+    ledger_.interrupt();
+  }
 
-  /// Returns when every past is known or the database has failed to tell once.
-  boost::asio::awaitable<void> first_verdict();
+  /// Whether every past is known, or the database has failed once to tell it.
+  [[nodiscard]] bool has_verdict() const noexcept { return verdict_; }
+  /// Called once, when has_verdict() becomes true.
+  void on_verdict(std::function<void()> callback) { verdict_callback_ = std::move(callback); }
 
   [[nodiscard]] bool finished() const noexcept { return finished_; }
   [[nodiscard]] bool calling() const noexcept { return calling_; }
@@ -81,7 +89,7 @@ class LedgerKeeper {
     Answer answer;
   };
 
-  boost::asio::awaitable<Call> call(std::function<void()> work);
+  boost::asio::awaitable<Call> call(std::function<void()> work, bool limited = true);
   boost::asio::awaitable<void> ask_all();
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
@@ -93,12 +101,13 @@ class LedgerKeeper {
   const LedgerOptions options_;
   boost::asio::any_io_executor executor_;
   boost::asio::thread_pool worker_;
+  std::stop_source stop_;
   std::vector<Question> questions_;
   std::function<void(const std::string&)> refused_;
+  std::function<void()> verdict_callback_;
   std::deque<Record> queue_;
   Backoff backoff_;
   Bell changed_;
-  Bell verdict_bell_;
   Bell done_;
   SteadyTime next_prune_;
   std::size_t batch_size_;
@@ -109,6 +118,7 @@ class LedgerKeeper {
   bool finished_ = false;
   bool calling_ = false;
   bool poked_ = false;
+  bool prepared_ = false;
   bool give_up_ = false;
   std::size_t in_flight_ = 0;
   std::string last_error_;

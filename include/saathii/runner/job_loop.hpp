@@ -1,0 +1,112 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "saathii/runner/bell.hpp"
+#include "saathii/runner/clock.hpp"
+#include "saathii/runner/ledger_keeper.hpp"
+#include "saathii/runner/observer.hpp"
+#include "saathii/runner/types.hpp"
+
+namespace saathii::runner {
+
+/// What the jobs of one runner share; loop thread.
+struct Shared {
+  boost::asio::any_io_executor loop;
+  boost::asio::thread_pool& workers;  ///< a thread for each job
+  WallClock& clock;
+  LedgerKeeper& ledger;
+  std::vector<Observer*> observers;
+  Duration hard_limit_grace;
+  Bell idle;              ///< rung when a job's run or its loop ends
+  bool stopping = false;  ///< no tick starts any more
+};
+
+/// One job's life: plan, write off, run what is due, wait. Loop thread; only
+/// the work itself is on a worker.
+class JobLoop {
+ public:
+  JobLoop(Shared& shared, JobSpec spec);
+
+  /// Arms the schedule from now and asks for the past. Before run().
+  void arm();
+  /// Until shared.stopping.
+  boost::asio::awaitable<void> run();
+
+  /// Ends the wait in progress: shared.stopping was set.
+  void stop() { timer_->poke(); }
+  /// Asks the run in progress, if any, to stop, because of shutdown.
+  void break_off();
+  /// A server came up: a wait for it ends now.
+  void server_up();
+  /// The run ledger has answered, or failed to.
+  void ledger_spoke();
+
+  [[nodiscard]] const std::string& name() const noexcept { return spec_.job.name; }
+  /// A worker is busy with the job.
+  [[nodiscard]] bool running() const noexcept { return running_; }
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+
+ private:
+  enum class TickEnd { finished, gave_way, interrupted };
+  enum class After { retry, next_tick, stopping };
+  enum class StopReason { none, timeout, shutdown };
+
+  boost::asio::awaitable<void> wait_for_verdict();
+  boost::asio::awaitable<TickEnd> run_tick(Instant tick);
+  boost::asio::awaitable<Result> run_attempt(const Request& request);
+  boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
+  void join_past();
+  void settle_at_exit();
+  void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
+  void finish(Record record, const Result& result, SteadyTime began);
+  void start_deadline();
+  void at_deadline();
+  void at_hard_limit();
+  [[nodiscard]] Instant next_due_after(Instant tick) const;
+  [[nodiscard]] Request make_request(Instant tick, std::string run_id);
+
+  template <typename Tell>
+  void tell(Tell&& tell_one) {
+    for (Observer* observer : shared_.observers) {
+      tell_one(*observer);
+    }
+  }
+
+  Shared& shared_;
+  const JobSpec spec_;
+  const schedule::Planner planner_;
+  std::unique_ptr<WallTimer> timer_;
+  boost::asio::steady_timer deadline_;
+  std::uint64_t deadline_generation_ = 0;
+  schedule::History history_;
+  Instant armed_at_;
+  std::optional<Past> past_;  ///< answered, not yet accounted for
+  std::stop_source stop_;
+  StopReason stop_reason_ = StopReason::none;
+  bool running_ = false;
+  bool wedged_ = false;
+  bool finished_ = false;
+  bool waiting_to_retry_ = false;
+  bool server_up_ = false;
+  bool waiting_for_verdict_ = false;
+};
+
+/// The same number on every host and in every build: it spreads jitter.
+[[nodiscard]] std::uint64_t jitter_seed(std::string_view job);
+
+/// History in which the ticks up to `armed_at` are still to be accounted for as
+/// `past` says, and those since then are settled as `present` says.
+[[nodiscard]] schedule::History join_histories(const Past& past, Instant armed_at,
+                                               const schedule::History& present,
+                                               const schedule::Trigger& trigger);
+
+}  // namespace saathii::runner

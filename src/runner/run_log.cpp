@@ -1,0 +1,125 @@
+#include "saathii/runner/run_log.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "saathii/log/log.hpp"
+
+namespace saathii::runner {
+
+namespace {
+
+/// A tick that a lost server held up for longer than this is worth a warning of its own.
+constexpr Duration long_outage = std::chrono::minutes{10};
+
+log::Level level_of(const Record& record, const Result& result, Duration busy) {
+  if (record.outcome == schedule::Outcome::succeeded) {
+    return did_something(record.counts) ? log::Level::info : log::Level::debug;
+  }
+  if (result.status == Result::Status::unavailable &&
+      record.outcome != schedule::Outcome::timed_out) {
+    return busy >= long_outage ? log::Level::warning : log::Level::debug;
+  }
+  return log::Level::error;
+}
+
+}  // namespace
+
+bool did_something(const Counts& counts) {
+  return counts.empty() || std::any_of(counts.begin(), counts.end(),
+                                       [](const auto& count) { return count.second != 0; });
+}
+
+void log_finished(const Record& record, const Result& result, Duration busy) {
+  std::string message;
+  switch (record.outcome) {
+    case schedule::Outcome::succeeded:
+      message = fmt::format("{}: {}", record.job, record.reason);
+      break;
+    case schedule::Outcome::timed_out:
+      message = fmt::format("{} timed out: {}", record.job, record.reason);
+      break;
+    default:
+      message = fmt::format("{} failed: {}", record.job, record.reason);
+  }
+  log::write(level_of(record, result, busy), message,
+             {{"JOB", record.job},
+              {"RUN_ID", record.run_id},
+              {"SCHEDULED_AT", to_iso8601(record.scheduled_at)},
+              {"DURATION_US", std::to_string(busy.count())},
+              {"ATTEMPTS", std::to_string(record.attempts)}});
+}
+
+void log_retry(const Record& record) {
+  log::warning(fmt::format("{} failed and is tried again: {}", record.job, record.reason),
+               {{"JOB", record.job},
+                {"RUN_ID", record.run_id},
+                {"SCHEDULED_AT", to_iso8601(record.scheduled_at)},
+                {"ATTEMPTS", std::to_string(record.attempts)}});
+}
+
+void log_server_lost(const Record& record) {
+  log::debug(fmt::format("{} waits for its server: {}", record.job, record.reason),
+             {{"JOB", record.job},
+              {"RUN_ID", record.run_id},
+              {"SCHEDULED_AT", to_iso8601(record.scheduled_at)},
+              {"ATTEMPTS", std::to_string(record.attempts)}});
+}
+
+void log_interrupted(const Record& record) {
+  log::warning(
+      fmt::format("{} was cut short by the shutdown; the next start takes its tick up again",
+                  record.job),
+      {{"JOB", record.job},
+       {"RUN_ID", record.run_id},
+       {"SCHEDULED_AT", to_iso8601(record.scheduled_at)}});
+}
+
+void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks) {
+  // One line for each kind of outcome, however many ticks a long sleep left.
+  for (const auto outcome :
+       {schedule::Outcome::skipped, schedule::Outcome::coalesced, schedule::Outcome::missed}) {
+    std::int64_t count = 0;
+    const schedule::WrittenOff* oldest = nullptr;
+    const schedule::WrittenOff* newest = nullptr;
+    for (const auto& tick : ticks) {
+      if (tick.outcome == outcome) {
+        count += tick.ticks;
+        oldest = oldest == nullptr ? &tick : oldest;
+        newest = &tick;
+      }
+    }
+    if (count == 0) {
+      continue;
+    }
+    const auto level =
+        outcome == schedule::Outcome::coalesced ? log::Level::info : log::Level::warning;
+    log::write(level,
+               fmt::format("{}: {} {}: {}", job, count == 1 ? "a tick was" : "ticks were",
+                           schedule::to_string(outcome), newest->reason),
+               {{"JOB", job},
+                {"TICKS", std::to_string(count)},
+                {"SCHEDULED_AT", to_iso8601(oldest->first)},
+                {"LAST_SCHEDULED_AT", to_iso8601(newest->last)}});
+  }
+}
+
+void log_wedged(const std::string& job, Duration after) {
+  log::error(fmt::format("{} has not come back {} after its start although it was told to stop: "
+                         "its other ticks wait, and the watchdog is no longer fed",
+                         job, humanize(after)),
+             {{"JOB", job}});
+}
+
+void log_released(const std::string& job) {
+  log::warning(fmt::format("{} has come back at last; the watchdog is fed again", job),
+               {{"JOB", job}});
+}
+
+std::string timeout_reason(Duration timeout, const Result& result) {
+  const std::string limit = fmt::format("stopped at its time limit of {}", humanize(timeout));
+  return result.summary.empty() ? limit : fmt::format("{} ({})", limit, result.summary);
+}
+
+}  // namespace saathii::runner

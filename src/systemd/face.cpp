@@ -1,0 +1,147 @@
+#include "saathii/systemd/face.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace saathii::systemd {
+
+namespace {
+
+constexpr std::size_t max_reason_bytes = 80;
+constexpr Duration status_refresh = std::chrono::seconds{30};
+
+bool is_failure(schedule::Outcome outcome) {
+  return outcome == schedule::Outcome::failed || outcome == schedule::Outcome::timed_out;
+}
+
+/// At most `max_reason_bytes`, without cutting a UTF-8 character in two.
+std::string shorten(const std::string& text) {
+  if (text.size() <= max_reason_bytes) {
+    return text;
+  }
+  std::size_t end = max_reason_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
+    --end;
+  }
+  return text.substr(0, end) + "…";
+}
+
+std::string describe(const ServerState& server, Instant now) {
+  const ServerState::Snapshot snapshot = server.snapshot();
+  switch (snapshot.state) {
+    case ServerState::State::up:
+      return server.name() + " up";
+    case ServerState::State::down:
+      return fmt::format("{} down for {}", server.name(),
+                         humanize(std::max(now - snapshot.since, Duration{0})));
+    case ServerState::State::unknown:
+      break;
+  }
+  return server.name() + " not asked yet";
+}
+
+}  // namespace
+
+Face::Face(const Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
+           std::function<Instant()> now)
+    : notifier_(notifier), servers_(std::move(servers)), zone_(zone), now_(std::move(now)) {}
+
+Duration Face::heartbeat_interval(const Notifier& notifier) {
+  if (!notifier.active()) {
+    return Duration{0};
+  }
+  const Duration timeout = notifier.watchdog_timeout();
+  return timeout > Duration{0} ? std::max(timeout / 2, Duration{1}) : status_refresh;
+}
+
+std::string Face::clock_time(Instant moment) const {
+  const auto local = zone_->to_local(std::chrono::floor<std::chrono::seconds>(moment));
+  const std::chrono::hh_mm_ss time(local - std::chrono::floor<std::chrono::days>(local));
+  return fmt::format("{:02}:{:02}:{:02}", time.hours().count(), time.minutes().count(),
+                     time.seconds().count());
+}
+
+std::string Face::status() const {
+  std::vector<std::string> parts;
+  parts.push_back(stopping_ ? stopping_text_
+                            : fmt::format("{} {}", jobs_, jobs_ == 1 ? "job" : "jobs"));
+  for (const std::string& job : wedged_) {
+    parts.push_back(job + " is stuck");
+  }
+  if (!last_run_.empty()) {
+    parts.push_back(last_run_);
+  }
+  for (const auto& [job, text] : failed_) {
+    parts.push_back(text);
+  }
+  const Instant now = now_();
+  for (const ServerState* server : servers_) {
+    parts.push_back(describe(*server, now));
+  }
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
+void Face::send_status() {
+  std::string text = status();
+  if (text != sent_) {
+    notifier_.status(text);
+    sent_ = std::move(text);
+  }
+}
+
+void Face::armed(std::size_t jobs) {
+  jobs_ = jobs;
+  sent_ = status();
+  notifier_.ready(sent_);
+}
+
+void Face::tick_ended(const runner::Record& record, Duration busy) {
+  if (record.run_id.empty()) {
+    return;
+  }
+  const std::string at = clock_time(record.started_at.value_or(record.scheduled_at));
+  if (is_failure(record.outcome)) {
+    failed_[record.job] =
+        fmt::format("{} failed at {}: {}", record.job, at, shorten(record.reason));
+  } else {
+    failed_.erase(record.job);
+    const bool worth_telling = std::any_of(record.counts.begin(), record.counts.end(),
+                                           [](const auto& count) { return count.second != 0; });
+    if (worth_telling && !record.reason.empty()) {
+      last_run_ = fmt::format("{} at {} in {}", record.reason, at, humanize(busy));
+    }
+  }
+  send_status();
+}
+
+void Face::wedged(const std::string& job) {
+  wedged_.insert(job);
+  send_status();
+}
+
+void Face::released(const std::string& job) {
+  wedged_.erase(job);
+  send_status();
+}
+
+void Face::server_changed() { send_status(); }
+
+void Face::heartbeat() {
+  if (wedged_.empty()) {
+    notifier_.watchdog();
+  }
+  send_status();
+}
+
+void Face::stopping(const std::vector<std::string>& running) {
+  stopping_ = true;
+  stopping_text_ = running.empty()
+                       ? "stopping"
+                       : fmt::format("stopping, waiting for {}", fmt::join(running, ", "));
+  sent_ = status();
+  notifier_.stopping(sent_);
+}
+
+}  // namespace saathii::systemd
