@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,23 +34,30 @@ struct Policy {
   /// Without coalesce: how many late ticks may run, newest kept; the others end as missed.
   int catch_up_limit = 10;
   Overlap overlap = Overlap::skip;
-  /// Ticks start up to this much later, by an amount that job and tick decide.
+  /// Ticks start up to this much later, by an amount that job and tick decide,
+  /// and never beyond half of the way to the next tick. How late a tick is
+  /// counts from its start.
   Duration jitter{0};
 };
 
-/// Ticks that were offered to the job (whatever their outcome), as closed
-/// intervals [first, last] within which every tick of the trigger was offered.
-/// Sorted, disjoint, at most `max_spans`: the oldest is forgotten first.
+/// Ticks that were offered to the job or skipped, as closed intervals
+/// [first, last] within which every tick of the trigger was: none of them is due
+/// again. Sorted, disjoint, at most `max_spans`: beyond that the two oldest are
+/// joined, and the ticks between them, which had been written off, stay so.
 struct Offered {
   struct Span {
     Instant first;
     Instant last;
   };
-  static constexpr std::size_t max_spans = 16;
+  static constexpr std::size_t max_spans = 64;
   std::vector<Span> spans;
 
-  [[nodiscard]] bool contains(Instant tick) const;
-  void add(Instant tick, const Trigger& trigger);
+  /// The span that holds `tick`, if one does.
+  [[nodiscard]] std::optional<Span> span_of(Instant tick) const;
+  [[nodiscard]] bool contains(Instant tick) const { return span_of(tick).has_value(); }
+  void add(Instant tick, const Trigger& trigger) { add(Span{tick, tick}, trigger); }
+  /// Every tick in `span` was offered.
+  void add(Span span, const Trigger& trigger);
 };
 
 /// What the planner must remember of a job between two looks.
@@ -58,7 +66,18 @@ struct History {
   Instant cursor;
   /// So that a clock set back does not repeat a tick that ran.
   Offered offered;
+  /// What was offered before it is not known here, only to the run ledger: a
+  /// history that was resumed does not reach further back.
+  Instant known_from = Instant::min();
 };
+
+/// The history after a restart, from what the run ledger holds: the latest tick
+/// at or before `now` that has an outcome, and the ticks after `now` that were
+/// offered (a clock was set back), ascending. With no last tick the job is new:
+/// its first tick is the next one.
+[[nodiscard]] History resume(std::optional<Instant> last_tick,
+                             const std::vector<Instant>& offered_ahead, const Trigger& trigger,
+                             Instant now);
 
 /// A tick that ends without a run.
 struct WrittenOff {
@@ -75,10 +94,13 @@ struct Plan {
   std::vector<Instant> due;             ///< to run now, oldest first; at most catch_up_limit
   Instant wake;                         ///< when to look next, always after `now`
   History history;                      ///< replaces the one given
+  /// The clock was set back to before what the history knows: resume() again
+  /// from the run ledger, or ticks that ran before the restart may be due again.
+  bool past_unknown = false;
 };
 
 /// Written-off ticks are listed one by one up to this many; older ones of the
-/// same look are summed up in one range.
+/// same look are summed up in ranges, one for each stretch of ticks in a row.
 inline constexpr std::int64_t max_listed_ticks = 10'000;
 
 /// With nothing ever due, look again after this long.
@@ -91,19 +113,33 @@ class Planner {
       : trigger_(std::move(trigger)), policy_(policy), seed_(seed) {}
 
   /// Looks at the moment `now`. `busy_since` is given right after a run that
-  /// began then: ticks that came due in between overlapped it. If `now` is
-  /// before the history's cursor the clock was set back: nothing is due until
-  /// time passes again, and ticks that ran are not repeated.
+  /// began then: ticks that came due in between overlapped it. Give `now` less
+  /// the time that the run took by a steady clock: then a wall clock that was
+  /// set during the run does not pass for a long run. If `now` is before the
+  /// history's cursor the clock was set back: nothing is due until time passes
+  /// again, and ticks that ran are not repeated.
   [[nodiscard]] Plan look(History history, Instant now,
                           std::optional<Instant> busy_since = std::nullopt) const;
 
   /// When `tick` starts: the tick and its jitter.
   [[nodiscard]] Instant start_of(Instant tick) const;
 
+  /// How many ticks one look may hand out: catch_up_limit, at least 1.
+  [[nodiscard]] std::size_t due_limit() const;
+
   [[nodiscard]] const Trigger& trigger() const noexcept { return trigger_; }
   [[nodiscard]] const Policy& policy() const noexcept { return policy_; }
 
  private:
+  struct Stretch;
+  struct Late;
+
+  [[nodiscard]] Late late_ticks(const Offered& offered, Instant after, Instant until,
+                                std::size_t limit) const;
+  void plan_overlapped(const Late& late, Instant busy_since, Plan& plan) const;
+  void plan_late(const Late& late, Instant now, Plan& plan) const;
+  [[nodiscard]] Instant wake_after(const Offered& offered, Instant now) const;
+
   Trigger trigger_;
   Policy policy_;
   std::uint64_t seed_;
