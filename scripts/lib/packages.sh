@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
-# Source it, then call: saathii_install_packages [tools]
+# Source it, then call: saathii_install_packages build, or
+# saathii_install_packages tools for what the checks of --full need as well
 #
 # Only what is missing is installed, as root or through sudo. Installing a
 # server package normally starts that server and makes a database cluster: both

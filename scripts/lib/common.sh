@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# What the scripts share. Source it; it needs ROOT, the checkout.
+
+# Runs a command so that a signal to this script reaches the command at once,
+# and waits until it has ended. Returns its exit code.
+saathii_run() {
+  local pid code=0
+  "$@" <&0 &
+  pid=$!
+  # shellcheck disable=SC2064  # this process, whatever `pid` is later
+  trap "kill -TERM $pid 2>/dev/null; saathii_interrupted=yes" INT TERM HUP
+  while :; do
+    code=0
+    wait "$pid" || code=$?
+    kill -0 "$pid" 2>/dev/null || break
+  done
+  trap 'exit 130' INT TERM HUP
+  return "$code"
+}
+saathii_interrupted=no
+
+# A folder for compiled objects outside of the checkout, kept between runs.
+saathii_use_ccache() {
+  local home=${HOME:-}
+  if [[ -z ${CCACHE_DIR:-} ]]; then
+    if [[ -n ${XDG_CACHE_HOME:-} ]]; then
+      CCACHE_DIR=$XDG_CACHE_HOME/saathiid/ccache
+    elif [[ -n $home && -w $home ]]; then
+      CCACHE_DIR=$home/.cache/saathiid/ccache
+    else
+      CCACHE_DIR=/var/tmp/saathiid-ccache
+    fi
+  fi
+  export CCACHE_DIR
+  mkdir -p "$CCACHE_DIR"
+}
+
+# Configures and builds a preset: saathii_build PRESET [TARGET...]
+saathii_build() {
+  local preset=$1 log
+  shift
+  local -a targets=()
+  if (($# > 0)); then targets=(--target "$@"); fi
+  log=$ROOT/build/$preset.log
+  mkdir -p "$ROOT/build"
+  saathii_use_ccache
+  echo "Building $preset ..."
+  if ! saathii_run cmake -S "$ROOT" --preset "$preset" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
+    >"$log" 2>&1; then
+    cat "$log" >&2
+    return 1
+  fi
+  if ! saathii_run cmake --build "$ROOT/build/$preset" -j "$(nproc)" "${targets[@]}" \
+    >>"$log" 2>&1; then
+    if [[ $saathii_interrupted == no ]]; then tail -n 60 "$log" >&2; fi
+    return 1
+  fi
+}
