@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <boost/asio/redirect_error.hpp>
-#include <boost/uuid/random_generator.hpp>
-#include <boost/uuid/uuid_io.hpp>
 
 #include "saathii/runner/backoff.hpp"
+#include "saathii/runner/run_id.hpp"
 #include "saathii/runner/run_log.hpp"
 #include "saathii/runner/worker.hpp"
 
@@ -19,16 +18,15 @@ namespace asio = boost::asio;
 /// A run at start waits so long to learn whether a late tick makes it needless.
 constexpr Duration verdict_timeout = std::chrono::seconds{10};
 
+Duration elapsed_since(SteadyTime began) {
+  return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+}
+
 schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   if (status == Result::Status::succeeded) {
     return schedule::Outcome::succeeded;
   }
   return timed_out ? schedule::Outcome::timed_out : schedule::Outcome::failed;
-}
-
-std::string new_run_id() {
-  thread_local boost::uuids::random_generator generate;
-  return boost::uuids::to_string(generate());
 }
 
 }  // namespace
@@ -42,8 +40,13 @@ JobLoop::JobLoop(Shared& shared, JobSpec spec)
 
 void JobLoop::arm() {
   armed_at_ = shared_.clock.now();
-  history_ = schedule::History{armed_at_, {}};
-  shared_.ledger.ask_past(name(), armed_at_, [this](Past past) {
+  history_.cursor = armed_at_;
+  ask_past(armed_at_);
+}
+
+void JobLoop::ask_past(Instant now) {
+  asked_at_ = now;
+  shared_.ledger.ask_past(name(), now, [this](Past past) {
     past_ = std::move(past);
     timer_->poke();
   });
@@ -54,29 +57,38 @@ asio::awaitable<void> JobLoop::run() {
   if (run_at_start) {
     co_await wait_for_verdict();
   }
-  std::optional<Instant> busy_since;
+  std::optional<SteadyTime> began;  // of the run that has just ended
   while (!shared_.stopping) {
+    std::optional<Instant> busy_since;
     const bool was_late = past_.has_value();
     join_past();
     const Instant now = shared_.clock.now();
+    if (began) {
+      // By the steady clock, so that a clock set meanwhile is no long run.
+      busy_since = now - elapsed_since(*began);
+    }
     schedule::Plan plan = planner_.look(history_, now, busy_since);
     history_ = plan.history;
     write_off(plan.written_off, was_late);
+    if (plan.past_unknown && !asked_at_) {
+      ask_past(now);
+    }
     if (std::exchange(run_at_start, false) && plan.due.empty()) {
       plan.due.push_back(now);
     }
-    busy_since.reset();
+    began.reset();
     if (plan.due.empty()) {
       co_await timer_->wait_until(plan.wake);
       continue;
     }
     bool gave_way = false;
+    const SteadyTime run_began = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < plan.due.size() && !shared_.stopping; ++i) {
       const TickEnd end = co_await run_tick(plan.due[i]);
       gave_way = end == TickEnd::gave_way;
     }
     if (!gave_way) {
-      busy_since = now;
+      began = run_began;
     }
   }
   settle_at_exit();
@@ -103,16 +115,20 @@ void JobLoop::ledger_spoke() {
 }
 
 void JobLoop::join_past() {
-  if (past_) {
-    history_ = join_histories(*past_, armed_at_, history_, planner_.trigger());
-    past_.reset();
+  if (!past_) {
+    return;
   }
+  history_ = std::exchange(resumed_, true)
+                 ? join_earlier(*past_, *asked_at_, history_, planner_.trigger())
+                 : join_histories(*past_, armed_at_, history_, planner_.trigger());
+  past_.reset();
+  asked_at_.reset();
 }
 
 /// Ticks from before this start whose account came too late to act on it: what
 /// ran since is written after them, so they must not stay without an outcome.
 void JobLoop::settle_at_exit() {
-  if (!past_) {
+  if (!past_ || resumed_) {
     return;
   }
   join_past();
@@ -340,29 +356,25 @@ schedule::History join_histories(const Past& past, Instant armed_at,
                                  const schedule::Trigger& trigger) {
   schedule::History joined =
       schedule::resume(past.last_tick, past.offered_ahead, trigger, armed_at);
-  auto spans = std::move(joined.offered.spans);
-  spans.insert(spans.end(), present.offered.spans.begin(), present.offered.spans.end());
+  for (const auto& span : present.offered.spans) {
+    joined.offered.add(span, trigger);
+  }
   const auto first = trigger.next_after(armed_at);
   const auto last = trigger.latest_at(present.cursor);
   if (first && last && *first <= *last) {
-    spans.push_back({*first, *last});
-  }
-  std::sort(spans.begin(), spans.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  auto& merged = joined.offered.spans;
-  merged.clear();
-  for (const auto& span : spans) {
-    if (!merged.empty() && span.first <= merged.back().last) {
-      merged.back().last = std::max(merged.back().last, span.last);
-    } else {
-      merged.push_back(span);
-    }
-  }
-  if (merged.size() > schedule::Offered::max_spans) {
-    merged.erase(merged.begin(),
-                 merged.end() - static_cast<std::ptrdiff_t>(schedule::Offered::max_spans));
+    joined.offered.add({*first, *last}, trigger);
   }
   return joined;
+}
+
+schedule::History join_earlier(const Past& past, Instant asked_at, schedule::History present,
+                               const schedule::Trigger& trigger) {
+  const auto earlier = schedule::resume(past.last_tick, past.offered_ahead, trigger, asked_at);
+  for (const auto& span : earlier.offered.spans) {
+    present.offered.add(span, trigger);
+  }
+  present.known_from = earlier.known_from;
+  return present;
 }
 
 }  // namespace saathii::runner

@@ -36,6 +36,7 @@ LedgerKeeper::LedgerKeeper(asio::io_context& loop, RunLedger& ledger, LedgerOpti
 
 void LedgerKeeper::ask_past(std::string job, Instant now, Answer answer) {
   questions_.push_back({std::move(job), now, std::move(answer)});
+  changed_.ring();
 }
 
 void LedgerKeeper::add(Record record) {
@@ -143,7 +144,22 @@ asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string what) {
   }
 }
 
-asio::awaitable<void> LedgerKeeper::ask_all() {
+asio::awaitable<void> LedgerKeeper::ask_questions() {
+  while (!closed_ && !questions_.empty()) {
+    const Question& question = questions_.front();
+    Past past;
+    const Call outcome = co_await call([&] { past = ledger_.past(question.job, question.now); });
+    if (outcome == Call::done) {
+      question.answer(std::move(past));
+      questions_.pop_front();
+    } else {
+      co_await back_off(outcome, "the past runs cannot be read");
+    }
+  }
+}
+
+/// Until the tables are there and every job's past is known.
+asio::awaitable<void> LedgerKeeper::begin() {
   while (!closed_) {
     const Call outcome = co_await call([&] { options_.prepare(stop_.get_token()); }, false);
     if (outcome == Call::done) {
@@ -161,17 +177,7 @@ asio::awaitable<void> LedgerKeeper::ask_all() {
     }
     co_await back_off(outcome, "the database is not ready for saathiid");
   }
-  while (!closed_ && !questions_.empty()) {
-    const Question& question = questions_.front();
-    Past past;
-    const Call outcome = co_await call([&] { past = ledger_.past(question.job, question.now); });
-    if (outcome == Call::done) {
-      question.answer(std::move(past));
-      questions_.erase(questions_.begin());
-    } else {
-      co_await back_off(outcome, "the past runs cannot be read");
-    }
-  }
+  co_await ask_questions();
   // Newer outcomes without the older ones would hide that those are missing.
   give_up_ = !prepared_ || !questions_.empty();
   give_verdict();
@@ -229,9 +235,11 @@ asio::awaitable<void> LedgerKeeper::prune() {
 }
 
 asio::awaitable<void> LedgerKeeper::run() {
-  co_await ask_all();
+  co_await begin();
   while (!give_up_) {
-    if (!queue_.empty()) {
+    if (!questions_.empty() && !closed_) {
+      co_await ask_questions();
+    } else if (!queue_.empty()) {
       co_await flush();
     } else if (closed_) {
       break;

@@ -64,6 +64,7 @@ class JobLoop {
   boost::asio::awaitable<TickEnd> run_tick(Instant tick);
   boost::asio::awaitable<Result> run_attempt(const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
+  void ask_past(Instant now);
   void join_past();
   void settle_at_exit();
   void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
@@ -89,7 +90,9 @@ class JobLoop {
   std::uint64_t deadline_generation_ = 0;
   schedule::History history_;
   Instant armed_at_;
-  std::optional<Past> past_;  ///< answered, not yet accounted for
+  std::optional<Instant> asked_at_;  ///< while the past is asked for or not yet joined
+  std::optional<Past> past_;         ///< answered, not yet joined
+  bool resumed_ = false;             ///< the past before the start is accounted for
   std::stop_source stop_;
   StopReason stop_reason_ = StopReason::none;
   bool running_ = false;
@@ -108,5 +111,11 @@ class JobLoop {
 [[nodiscard]] schedule::History join_histories(const Past& past, Instant armed_at,
                                                const schedule::History& present,
                                                const schedule::Trigger& trigger);
+
+/// `present` after the clock was set back to before what it knew: what was
+/// offered there, as `past` says, is not due again.
+[[nodiscard]] schedule::History join_earlier(const Past& past, Instant asked_at,
+                                             schedule::History present,
+                                             const schedule::Trigger& trigger);
 
 }  // namespace saathii::runner

@@ -45,8 +45,8 @@ class LedgerKeeper {
 
   LedgerKeeper(boost::asio::io_context& loop, RunLedger& ledger, LedgerOptions options);
 
-  /// Asks for a job's past, before any outcome is written. `answer` is called
-  /// on the loop, once, when the database has answered. Before run().
+  /// Asks for a job's past: if called before run(), then before any outcome is
+  /// written. `answer` is called on the loop, once, when the database has answered.
   void ask_past(std::string job, Instant now, Answer answer);
 
   /// Called once if prepare() refused the database.
@@ -90,7 +90,8 @@ class LedgerKeeper {
   };
 
   boost::asio::awaitable<Call> call(std::function<void()> work, bool limited = true);
-  boost::asio::awaitable<void> ask_all();
+  boost::asio::awaitable<void> begin();
+  boost::asio::awaitable<void> ask_questions();
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
   boost::asio::awaitable<void> back_off(Call failure, std::string what);
@@ -102,7 +103,7 @@ class LedgerKeeper {
   boost::asio::any_io_executor executor_;
   boost::asio::thread_pool worker_;
   std::stop_source stop_;
-  std::vector<Question> questions_;
+  std::deque<Question> questions_;
   std::function<void(const std::string&)> refused_;
   std::function<void()> verdict_callback_;
   std::deque<Record> queue_;
