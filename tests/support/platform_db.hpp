@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "saathii/base/server_state.hpp"
 #include "saathii/base/time.hpp"
@@ -125,10 +126,16 @@ class PlatformDb {
   /// One statement as the owner, committed at once.
   pqxx::result exec(const std::string& sql) { return pqxx::nontransaction(*owner_).exec(sql); }
 
-  /// The one value that `sql` gives.
-  template <typename Value = std::int64_t>
+  /// The one value that `sql` gives; as text NULL is empty.
+  template <typename Value = std::string>
   Value value(const std::string& sql) {
-    return exec(sql).at(0).at(0).template as<Value>();
+    const auto rows = exec(sql);
+    const auto field = rows.at(0).at(0);
+    if constexpr (std::is_same_v<Value, std::string>) {
+      return field.c_str();
+    } else {
+      return field.template as<Value>();
+    }
   }
 
   /// The rows as text, for people and CHECK: "1|t|;2|f|7".
