@@ -1,1 +1,118 @@
-int main() {}
+#include <malloc.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "app/command_line.hpp"
+#include "app/once.hpp"
+#include "app/schema.hpp"
+#include "saathii/base/server_state.hpp"
+#include "saathii/config/loader.hpp"
+#include "saathii/jobs/executor.hpp"
+#include "saathii/jobs/job.hpp"
+#include "saathii/log/log.hpp"
+#include "saathii/postgres/run_ledger.hpp"
+#include "saathii/runner/runner.hpp"
+#include "saathii/systemd/face.hpp"
+
+namespace {
+
+using namespace saathii;
+
+/// Everything that the daemon is made of, in the order in which it is needed.
+int serve(const config::Config& config, ServerState& postgres_state, ServerState& redis_state,
+          postgres::Pool& pool) {
+  std::vector<runner::JobSpec> jobs;
+  for (const config::Job& job : config.jobs) {
+    if (job.enabled) {
+      jobs.push_back({job, jobs::make_work(job, config, pool, redis_state)});
+    }
+  }
+  postgres::RunLedger ledger{pool, config.service};
+  systemd::Notifier notifier;
+  systemd::Face face{
+      notifier, {&postgres_state, &redis_state}, tz::locate_zone(config.platform.timezone)};
+  runner::SystemClock clock;
+  runner::Options options;
+  options.drain_timeout = config.service.drain_timeout;
+  options.heartbeat = systemd::Face::heartbeat_interval(notifier);
+  options.ledger.prepare = [&](const std::stop_token& stop) {
+    app::ensure_schema(pool, config.postgres.migrate_at_start, stop);
+  };
+  runner::Runner runner{options, std::move(jobs), ledger, clock, {&face}};
+  for (ServerState* server : {&postgres_state, &redis_state}) {
+    server->on_change([&runner, server] {
+      runner.server_changed(server->snapshot().state == ServerState::State::up);
+    });
+  }
+  const runner::Ending ending = runner.run();
+  if (ending.stuck) {
+    ::_exit(ending.exit_code);
+  }
+  return ending.exit_code;
+}
+
+int check(const config::Loaded& loaded, const std::string& file) {
+  for (const config::Problem& problem : loaded.problems) {
+    std::fprintf(stderr, "%s\n", problem.to_string().c_str());
+  }
+  if (!loaded.config) {
+    std::fprintf(stderr, "saathiid: %zu %s in the configuration %s; nothing was done\n",
+                 loaded.problems.size(), loaded.problems.size() == 1 ? "error" : "errors",
+                 file.c_str());
+    return app::exit_configuration;
+  }
+  return app::exit_ok;
+}
+
+int act(const app::CommandLine& command) {
+  const auto kinds = jobs::kind_infos();
+  const auto loaded = config::load(command.config_file, kinds, config::process_environment());
+  if (const int code = check(loaded, command.config_file); code != app::exit_ok) {
+    return code;
+  }
+  const config::Config& config = *loaded.config;
+  log::Level level = log::Level::info;
+  if (log::parse_level(config.log.level, level)) {
+    log::start(level);
+  }
+  ServerState postgres_state{"postgres"};
+  ServerState redis_state{"redis"};
+  postgres::Pool pool{config.postgres, postgres_state};
+  switch (command.action) {
+    case app::Action::check_config:
+      std::printf("%s is valid: %zu jobs\n", command.config_file.c_str(), config.jobs.size());
+      return app::exit_ok;
+    case app::Action::print_config:
+      std::fputs(config::print(config, kinds).c_str(), stdout);
+      return app::exit_ok;
+    case app::Action::migrate:
+      return app::run_migrate(pool);
+    case app::Action::once:
+      return app::run_once(command, config, pool, redis_state);
+    case app::Action::serve:
+      break;
+  }
+  return serve(config, postgres_state, redis_state, pool);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Few arenas: idle, the daemon has more threads than work for them.
+  ::mallopt(M_ARENA_MAX, 2);
+  std::signal(SIGPIPE, SIG_IGN);
+  const app::Parsed parsed = app::parse_command_line(argc, argv);
+  if (parsed.exit_code) {
+    return *parsed.exit_code;
+  }
+  try {
+    return act(parsed.command);
+  } catch (const std::exception& error) {
+    log::error(std::string{"saathiid ends because of a fault that it does not expect: "} +
+               error.what());
+    return app::exit_failure;
+  }
+}
