@@ -156,7 +156,7 @@ std::vector<Ended> settle(postgres::Session& session, pqxx::transaction_base& tr
                      .user_id = optional_int(row[1]),
                      .listener_id = optional_int(row[2]),
                      .reason = row[3].c_str(),
-                     .end_time = row[4].c_str(),
+                     .end_time = Instant{Duration{row[4].as<std::int64_t>()}},
                      .minutes = row[5].as<int>(),
                      .coins = row[6].as<std::int64_t>(),
                      .earned = row[7].c_str()});

@@ -6,7 +6,9 @@
 -- $1 T, $2 audio, $3 video: coins a minute. A rate that differs from the latest
 -- known one holds for minutes that start from T on.
 INSERT INTO saathii_tasks.coin_rate AS known (call_type, valid_from, coins)
-SELECT given.call_type, coalesce(greatest($1::timestamptz, latest.valid_from), '-infinity'),
+SELECT given.call_type,
+       CASE WHEN latest.coins IS NULL THEN '-infinity'
+            ELSE greatest($1::timestamptz, latest.valid_from) END,
        given.coins
   FROM (VALUES ('audio', $2::bigint), ('video', $3::bigint)) AS given (call_type, coins)
   LEFT JOIN LATERAL (SELECT valid_from, coins
@@ -321,7 +323,7 @@ statuses AS (
     FROM locked
    WHERE status.user_id = locked.user_id)
 SELECT ended.call_id, ended.user_id, ended.listener_id, ended.reason,
-       to_char(ended.end_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+       (extract(epoch FROM ended.end_time) * 1000000)::bigint AS end_time_us,
        earning.minutes, earning.coins, earning.earned
   FROM ended
   JOIN earning ON earning.call_id = ended.call_id

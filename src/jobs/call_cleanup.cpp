@@ -129,8 +129,8 @@ void Run::tell(const std::vector<billing::Ended>& ended) {
   for (const auto& call : ended) {
     ++by_reason_[call.reason];
     log::info(fmt::format("call {} ended as of {}: {}; {} minutes, {} coins, listener earned {}",
-                          call.call_id, call.end_time, text_of(call.reason), call.minutes,
-                          call.coins, call.earned),
+                          call.call_id, to_iso8601(call.end_time), text_of(call.reason),
+                          call.minutes, call.coins, call.earned),
               {{"CALL_ID", std::to_string(call.call_id)},
                {"USER_ID", std::to_string(call.user_id.value_or(0))}});
   }

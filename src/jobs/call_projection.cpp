@@ -105,7 +105,7 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
                                 {"user_id", json_of(call.user_id)},
                                 {"listener_id", json_of(call.listener_id)},
                                 {"reason", call.reason},
-                                {"end_time", call.end_time},
+                                {"end_time", to_isoformat(call.end_time)},
                                 {"minutes", call.minutes},
                                 {"coins_spent", call.coins},
                                 {"listener_money_earned", call.earned},

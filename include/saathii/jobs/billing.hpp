@@ -54,7 +54,7 @@ struct Ended {
   std::optional<int> user_id;
   std::optional<int> listener_id;
   std::string reason;
-  std::string end_time;    ///< RFC 3339
+  Instant end_time;
   int minutes = 0;         ///< paid
   std::int64_t coins = 0;  ///< paid
   std::string earned;      ///< rupees, two decimals

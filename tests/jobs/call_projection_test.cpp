@@ -1,0 +1,103 @@
+#include <nlohmann/json.hpp>
+
+#include "calls_fixture.hpp"
+
+// Redis is a projection of PostgreSQL: sections 3, 5 and 6 of the platform contract.
+
+using namespace saathii;
+using namespace saathii::test;
+
+namespace {
+
+class Projected : public Calls {
+ public:
+  Projected() : state_("redis") {
+    use_redis(server.url());
+    config::Redis settings;
+    settings.url = server.url();
+    probe_ = std::make_unique<redis::Client>(settings, state_);
+  }
+  redis::Reply ask(const redis::Command& command) { return probe_->command(command); }
+  std::string field(int call_id, const std::string& name) {
+    return ask({"HGET", "call:" + std::to_string(call_id), name}).text;
+  }
+  bool has(int call_id) { return ask({"EXISTS", "call:" + std::to_string(call_id)}).integer == 1; }
+
+  RedisServer server;
+
+ private:
+  ServerState state_;
+  std::unique_ptr<redis::Client> probe_;
+};
+
+}  // namespace
+
+TEST_CASE("coins_spent is set and the TTL renewed on charge") {
+  Projected calls;
+  const int caller = calls.user(1000);
+  const int listener = calls.user(0);
+  const int call = calls.start(caller, listener, -60);
+  calls.ask({"HSET", "call:" + std::to_string(call), "coins_spent", "10"});
+  calls.ask({"EXPIRE", "call:" + std::to_string(call), "100"});
+  calls.deduct(0);
+  CHECK(calls.field(call, "coins_spent") == "20");
+  CHECK(calls.field(call, "user_id") == std::to_string(caller));
+  CHECK(calls.field(call, "listener_id") == std::to_string(listener));
+  CHECK(calls.field(call, "call_type") == "audio");
+  CHECK(calls.field(call, "start_time") == "1894701540");
+  CHECK(calls.ask({"TTL", "call:" + std::to_string(call)}).integer > 7000);
+}
+
+TEST_CASE("on end the key is deleted") {
+  Projected calls;
+  const int call = calls.start(calls.user(10), calls.user(0), -60);
+  calls.ask({"HSET", "call:" + std::to_string(call), "coins_spent", "10"});
+  calls.deduct(0);
+  CHECK_FALSE(calls.has(call));
+}
+
+TEST_CASE("Redis down never stops charging; when it is back the projection is repaired whole") {
+  Projected calls;
+  const int call = calls.start(calls.user(1000), calls.user(0), -60);
+  const int other = calls.start(calls.user(1000), calls.user(0), -10);
+  calls.server.stop();
+  CHECK(count(calls.deduct(0), "charged") == 1);
+  CHECK(calls.call(call, "coins_spent") == "20");
+  calls.server.start();
+  // A client that has just failed waits a little before it tries again.
+  calls.use_redis(calls.server.url());
+  CHECK(count(calls.deduct(1), "charged") == 0);
+  CHECK(calls.field(call, "coins_spent") == "20");
+  CHECK(calls.field(other, "coins_spent") == "10");
+}
+
+TEST_CASE("emptying Redis moves no money, and one run makes it right") {
+  Projected calls;
+  const int call = calls.start(calls.user(1000), calls.user(0), -60);
+  calls.deduct(0);
+  calls.ask({"FLUSHALL"});
+  CHECK(count(calls.deduct(0), "charged") == 0);
+  CHECK(calls.field(call, "coins_spent") == "20");
+}
+
+TEST_CASE("repair removes what PostgreSQL does not call ongoing, and only that") {
+  Projected calls;
+  const int call = calls.start(calls.user(1000), calls.user(0), -10);
+  calls.ask({"HSET", "call:999999", "coins_spent", "1"});
+  calls.ask({"SET", "call:notes", "somebody else's"});
+  calls.deduct(0);
+  CHECK(calls.has(call));
+  CHECK_FALSE(calls.has(999999));
+  CHECK(calls.ask({"GET", "call:notes"}).text == "somebody else's");
+}
+
+TEST_CASE("a low balance is published once, when the coming minute is the last") {
+  Projected calls;
+  const int caller = calls.user(40);
+  const int call = calls.start(caller, calls.user(0), -60);
+  CHECK(count(calls.deduct(0), "warned") == 0);   // 20 left: two more
+  CHECK(count(calls.deduct(60), "warned") == 1);  // 10 left: the coming one is the last
+  CHECK(count(calls.deduct(120), "warned") == 0);
+  CHECK(count(calls.deduct(180), "ended") == 1);
+  CHECK(calls.call(call, "coins_spent") == "40");
+}
