@@ -19,6 +19,10 @@ saathii_run() {
 }
 saathii_interrupted=no
 
+# Words before cmake --build and ctest, such as "setarch -R". Building runs the
+# test programs too, to list their cases.
+saathii_around=()
+
 # A folder for compiled objects outside of the checkout, kept between runs.
 saathii_use_ccache() {
   local home=${HOME:-}
@@ -50,7 +54,7 @@ saathii_build() {
     cat "$log" >&2
     return 1
   fi
-  if ! saathii_run cmake --build "$ROOT/build/$preset" -j "$(nproc)" "${targets[@]}" \
+  if ! saathii_run "${saathii_around[@]}" cmake --build "$ROOT/build/$preset" -j "$(nproc)" "${targets[@]}" \
     >>"$log" 2>&1; then
     if [[ $saathii_interrupted == no ]]; then tail -n 60 "$log" >&2; fi
     return 1
