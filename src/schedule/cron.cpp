@@ -126,6 +126,10 @@ class FieldParser {
   }
 
   bool read_range(std::string_view text, std::size_t dash, int& first, int& last) {
+    if (dash == 0 || dash + 1 == text.size() || text.find('-', dash + 1) != text.npos) {
+      return fail(std::string(kind_.name) + " " + quoted(text) +
+                  " is not a range, which is two values with '-' between them");
+    }
     if (!read_value(text.substr(0, dash), first) || !read_value(text.substr(dash + 1), last)) {
       return false;
     }

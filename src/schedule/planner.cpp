@@ -17,8 +17,9 @@ std::uint64_t mix(std::uint64_t seed, Instant tick) {
   return x ^ (x >> 31);
 }
 
-std::string late_reason(Duration late, Duration grace) {
-  return "it was " + humanize(late) + " late; the misfire grace is " + humanize(grace);
+std::string late_reason(Duration late, Duration grace, bool range) {
+  return (range ? "the oldest was " : "it was ") + humanize(late) + " late; the misfire grace is " +
+         humanize(grace);
 }
 
 }  // namespace
@@ -199,7 +200,7 @@ void Planner::plan_late(const Late& late, Instant now, Plan& plan) const {
       row.outcome = Outcome::coalesced;
       row.reason = "coalesced into the run of " + to_iso8601(plan.due.front());
     } else if (lateness > policy_.misfire_grace) {
-      row.reason = late_reason(lateness, policy_.misfire_grace);
+      row.reason = late_reason(lateness, policy_.misfire_grace, stretch.ticks > 1);
     } else {
       row.reason = "beyond the catch-up limit of " + std::to_string(limit);
     }
