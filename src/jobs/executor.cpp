@@ -4,7 +4,6 @@
 #include <stdexcept>
 
 #include "saathii/base/errors.hpp"
-#include "saathii/jobs/job.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::jobs {
@@ -29,14 +28,14 @@ const Kind& find_kind(const std::string& name) {
 
 class Instance {
  public:
-  Instance(const config::Job& job, const config::Config& config, postgres::Pool& postgres,
-           ServerState& redis_state)
+  Instance(std::unique_ptr<Job> instance, const config::Job& job, const config::Config& config,
+           postgres::Pool& postgres, ServerState& redis_state)
       : name_(job.name),
         settings_(job.settings),
         platform_(config.platform),
         postgres_(postgres),
         redis_(config.redis, redis_state),
-        job_(find_kind(job.kind).make()) {}
+        job_(std::move(instance)) {}
 
   Result run(const runner::Request& request) {
     const log::Scope scope({{"JOB", name_},
@@ -81,8 +80,14 @@ class Instance {
 
 runner::Work make_work(const config::Job& job, const config::Config& config,
                        postgres::Pool& postgres, ServerState& redis_state) {
-  auto instance = std::make_shared<Instance>(job, config, postgres, redis_state);
-  return [instance](const runner::Request& request) { return instance->run(request); };
+  return make_work(find_kind(job.kind).make(), job, config, postgres, redis_state);
+}
+
+runner::Work make_work(std::unique_ptr<Job> instance, const config::Job& job,
+                       const config::Config& config, postgres::Pool& postgres,
+                       ServerState& redis_state) {
+  auto shared = std::make_shared<Instance>(std::move(instance), job, config, postgres, redis_state);
+  return [shared](const runner::Request& request) { return shared->run(request); };
 }
 
 }  // namespace saathii::jobs

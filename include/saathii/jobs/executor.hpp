@@ -1,7 +1,10 @@
 #pragma once
 
+#include <memory>
+
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/config.hpp"
+#include "saathii/jobs/job.hpp"
 #include "saathii/postgres/pool.hpp"
 #include "saathii/runner/types.hpp"
 
@@ -13,5 +16,10 @@ namespace saathii::jobs {
 /// kind that does not exist.
 [[nodiscard]] runner::Work make_work(const config::Job& job, const config::Config& config,
                                      postgres::Pool& postgres, ServerState& redis_state);
+
+/// The same for an instance that is there already.
+[[nodiscard]] runner::Work make_work(std::unique_ptr<Job> instance, const config::Job& job,
+                                     const config::Config& config, postgres::Pool& postgres,
+                                     ServerState& redis_state);
 
 }  // namespace saathii::jobs
