@@ -62,6 +62,7 @@ std::string unknown_parameter(std::string_view name, const std::vector<std::stri
          std::string(near) + "\"?";
 }
 
+constexpr std::string_view no_scheme = "found no scheme";
 constexpr std::string_view escape_hint =
     "; in a user or password write '@' as %40, '/' as %2F, ':' as %3A, '%' as %25";
 
@@ -125,7 +126,7 @@ std::optional<Pieces> split(std::string_view url, std::string& error) {
   Pieces pieces;
   const auto colon = url.find("://");
   if (colon == std::string_view::npos || !is_scheme(url.substr(0, colon))) {
-    error = "found text that does not begin with a scheme such as \"postgresql://\"";
+    error = no_scheme;
     return std::nullopt;
   }
   pieces.scheme = url.substr(0, colon);
@@ -248,8 +249,7 @@ std::optional<RedisAddress> parse_redis_url(std::string_view url, std::string& e
       "; allowed: redis://[[user]:password@]host[:port][/db] or unix:///path/to.sock[?db=N]";
   const auto pieces = split(url, error);
   if (!pieces) {
-    if (url.find("://") == std::string_view::npos) error = "found no scheme";
-    error += error.find("allowed:") == std::string::npos ? allowed : "";
+    if (error == no_scheme) error += allowed;
     return std::nullopt;
   }
   if (pieces->scheme == "rediss") {
@@ -282,8 +282,7 @@ std::optional<std::string> parse_postgres_url(std::string_view url, std::string&
       "; allowed: postgresql://[user[:password]@][host][:port][,…][/db][?name=value&…]";
   const auto pieces = split(url, error);
   if (!pieces) {
-    if (url.find("://") == std::string_view::npos) error = "found no scheme";
-    error += error.find("allowed:") == std::string::npos ? allowed : "";
+    if (error == no_scheme) error += allowed;
     return std::nullopt;
   }
   const auto scheme = pieces->scheme.substr(0, pieces->scheme.find('+'));

@@ -26,7 +26,7 @@ struct Postgres {
 };
 
 struct Redis {
-  std::string url;  ///< holds a secret
+  std::string url = "redis://127.0.0.1:6379/0";  ///< holds a secret
   Duration connect_timeout = std::chrono::seconds{1};
   Duration command_timeout = std::chrono::seconds{2};
 };
@@ -47,7 +47,10 @@ struct Badge {
 
 struct Badges {
   /// Ascending: basic, bronze, silver, gold; basic begins at zero.
-  std::array<Badge, 4> tiers;
+  std::array<Badge, 4> tiers = {{{"basic", std::chrono::hours{0}, 100, 600},
+                                 {"bronze", std::chrono::hours{3}, 125, 700},
+                                 {"silver", std::chrono::hours{6}, 150, 850},
+                                 {"gold", std::chrono::hours{9}, 180, 1000}}};
   /// The calls that count towards talk time, by status.
   std::vector<std::string> count_status = {"completed", "dropped"};
 };

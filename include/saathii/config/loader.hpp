@@ -17,9 +17,9 @@ struct KindInfo {
   std::string_view name;
   std::string_view summary;          ///< one line
   std::string_view default_trigger;  ///< TOML: "every = \"1m\""
-  schedule::Policy default_policy;
-  RunPolicy default_run;
-  std::vector<Setting> settings;
+  schedule::Policy default_policy = {};
+  RunPolicy default_run = {};
+  std::vector<Setting> settings = {};
 };
 
 /// One thing wrong: prints as "file:line:column: message".

@@ -21,10 +21,10 @@ struct Setting {
   std::string_view name;
   Value default_value;    ///< also decides the type
   std::string_view help;  ///< one sentence, with the unit
-  /// Bounds for integers (as is) and durations (in microseconds).
+  /// Bounds for integers (as is), durations (in microseconds) and lists (items).
   std::int64_t min = 0;
   std::int64_t max = INT64_MAX;
-  /// For text: what is allowed; empty means anything.
+  /// For text and the items of a list: what is allowed; empty means anything.
   std::vector<std::string_view> choices = {};
 };
 
