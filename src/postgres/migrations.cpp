@@ -66,18 +66,34 @@ void take_migration_lock(pqxx::transaction_base& session, const std::stop_token&
       "look for its session in pg_stat_activity");
 }
 
-void create_index(pqxx::transaction_base& session, const PlatformIndex& index) {
-  // A build that was interrupted leaves an invalid index behind, which IF NOT
-  // EXISTS would take for a good one.
-  const auto invalid =
-      session.exec(fmt::format("SELECT count(*) FROM pg_index WHERE NOT indisvalid AND "
-                               "indexrelid = to_regclass('public.{}')",
-                               index.name));
-  if (invalid[0][0].as<int>() > 0) {
+/// Returns whether the index had to be built.
+bool create_index(pqxx::transaction_base& session, const PlatformIndex& index) {
+  const auto found = session.exec(fmt::format(
+      "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('public.{}')", index.name));
+  if (!found.empty()) {
+    if (found[0][0].as<bool>()) {
+      return false;
+    }
+    // A build that was interrupted left it behind; IF NOT EXISTS would take it
+    // for a good one.
     session.exec(fmt::format("DROP INDEX CONCURRENTLY public.{}", index.name));
   }
   session.exec(index.create.text);
+  return true;
 }
+
+/// A session with settings and a lock of its own, both of which go with it.
+class MigrationSession {
+ public:
+  MigrationSession(Pool& pool, const std::stop_token& stop) : lease_(pool.lease(stop)) {}
+  ~MigrationSession() { lease_->interrupt(); }
+  MigrationSession(const MigrationSession&) = delete;
+  MigrationSession& operator=(const MigrationSession&) = delete;
+  Session* operator->() const { return lease_.operator->(); }
+
+ private:
+  const Pool::Lease lease_;
+};
 
 }  // namespace
 
@@ -88,7 +104,7 @@ int schema_version(Pool& pool, const std::stop_token& stop) {
 }
 
 std::vector<std::string> migrate(Pool& pool, const std::stop_token& stop) {
-  const auto lease = pool.lease(stop);
+  const MigrationSession lease(pool, stop);
   std::vector<std::string> done;
   lease->autocommit([&](auto& session) {
     session.exec("SET statement_timeout = 0");
@@ -120,14 +136,11 @@ std::vector<std::string> migrate(Pool& pool, const std::stop_token& stop) {
       done.push_back(fmt::format("version {}: {}", version, migration.what));
     }
     for (const auto& index : migration.indexes) {
-      lease->autocommit([&](auto& session) {
-        create_index(session, index);
-        return 0;
-      });
+      if (lease->autocommit([&](auto& session) { return create_index(session, index); })) {
+        done.push_back(fmt::format("index {}", index.name));
+      }
     }
   }
-  // The session has settings of its own now: it goes, and its lock with it.
-  lease->interrupt();
   return done;
 }
 

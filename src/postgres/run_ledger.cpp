@@ -15,6 +15,12 @@ constexpr int max_offered_ahead = 1000;
 constexpr int prune_rows = 10'000;
 constexpr std::size_t record_rows = 1000;
 
+/// PostgreSQL's text cannot hold a NUL.
+std::string without_nul(std::string text) {
+  std::replace(text.begin(), text.end(), '\0', ' ');
+  return text;
+}
+
 nlohmann::json to_json(const runner::Record& record) {
   const auto moment = [](const std::optional<Instant>& at) -> nlohmann::json {
     return at ? nlohmann::json(to_iso8601(*at)) : nlohmann::json(nullptr);
@@ -29,7 +35,7 @@ nlohmann::json to_json(const runner::Record& record) {
       {"last_scheduled_at", to_iso8601(record.last_scheduled_at)},
       {"ticks", record.ticks},
       {"outcome", schedule::to_string(record.outcome)},
-      {"reason", record.reason},
+      {"reason", without_nul(record.reason)},
       {"run_id", record.run_id.empty() ? nlohmann::json(nullptr) : nlohmann::json(record.run_id)},
       {"started_at", moment(record.started_at)},
       {"finished_at", moment(record.finished_at)},

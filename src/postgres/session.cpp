@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "saathii/config/url.hpp"
+
 namespace saathii::postgres {
 
 namespace {
@@ -13,8 +15,15 @@ std::string first_line(std::string_view text) {
 }
 
 /// The URL with what keeps a connection from hanging, unless it says so itself.
+/// One that libpq cannot read never reaches it: its message would hold parts of
+/// the password.
 std::string connection_url(const config::Postgres& settings) {
   using std::chrono::duration_cast;
+  std::string refused;
+  const auto valid = config::parse_postgres_url(settings.url, refused);
+  if (!valid) {
+    throw std::invalid_argument("the URL of PostgreSQL: " + refused);
+  }
   const auto seconds = std::max<std::int64_t>(
       duration_cast<std::chrono::seconds>(settings.connect_timeout).count(), 1);
   const auto user_timeout_ms =
@@ -27,7 +36,7 @@ std::string connection_url(const config::Postgres& settings) {
       {"tcp_user_timeout", std::to_string(user_timeout_ms)},
       {"application_name", "saathiid"},
   };
-  std::string url = settings.url;
+  std::string url = *valid;
   for (const auto& [key, value] : defaults) {
     if (url.find(fmt::format("{}=", key)) != std::string::npos) {
       continue;

@@ -30,7 +30,8 @@ inline constexpr int max_transaction_tries = 5;
 /// what it had set would be lost silently. Once broken it is thrown away.
 class Session {
  public:
-  /// Connects. Throws Unavailable within about connect_timeout.
+  /// Connects. Throws Unavailable within about connect_timeout, and
+  /// std::invalid_argument for a URL that config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
