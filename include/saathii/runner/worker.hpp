@@ -11,16 +11,15 @@ namespace saathii::runner {
 
 /// Calls `work` on a thread of `workers` and resumes where it was awaited, with
 /// what it returned or threw. (Awaiting a post() to the workers would resume on
-/// the loop and block it.)
+/// the loop and block it.) Give it a named object: GCC 12 destroys a temporary
+/// with destructors in a co_await expression twice.
 template <typename Work>
 boost::asio::awaitable<std::invoke_result_t<Work&>> on_worker(boost::asio::thread_pool& workers,
                                                               Work work) {
-  co_return co_await boost::asio::co_spawn(
-      workers,
-      [work = std::move(work)]() mutable -> boost::asio::awaitable<std::invoke_result_t<Work&>> {
-        co_return work();
-      },
-      boost::asio::use_awaitable);
+  auto call = [&work]() -> boost::asio::awaitable<std::invoke_result_t<Work&>> {
+    co_return work();
+  };
+  co_return co_await boost::asio::co_spawn(workers, std::move(call), boost::asio::use_awaitable);
 }
 
 }  // namespace saathii::runner
