@@ -1,7 +1,6 @@
 """Draws one State as a screenful of lines, for any width and height."""
 
 import re
-import shutil
 
 SPARKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -43,11 +42,10 @@ def fit(text, width):
 
 
 def sparkline(values, width):
+    """The highest value may go over the top, so that one burst does not flatten the rest."""
     values = values[-width:]
-    top = max(values, default=0)
-    if top == 0:
-        return SPARKS[0] * len(values)
-    return "".join(SPARKS[0] if value == 0 else SPARKS[1 + (value * 7) // top]
+    top = max(sorted(values)[-2:-1] + [1])
+    return "".join(SPARKS[0] if value == 0 else SPARKS[min(8, 1 + (value * 7) // top)]
                    for value in values)
 
 
@@ -60,10 +58,10 @@ def clock(seconds):
     return f"{seconds // 60:02}:{seconds % 60:02}"
 
 
-def draw(state, events, log, status, elapsed_seconds, next_in, colour, size=None):
+def draw(state, events, log, status, elapsed_seconds, next_in, colour, size):
     """Lines for a terminal of `size` (columns, lines); newest events and log last."""
-    width, height = size or shutil.get_terminal_size((100, 40))
-    width, height = max(width, 60), max(height, 20)
+    columns, rows = size
+    width, height = max(columns, 60), max(rows, 20)
     paint = Painter(colour)
     lines = [header(paint, state, status, elapsed_seconds, width), ""]
     lines += jobs(paint, state, next_in, width)
@@ -85,7 +83,7 @@ def draw(state, events, log, status, elapsed_seconds, next_in, colour, size=None
         lines += calls(paint, state, width, upper)
         lines += event_feed(paint, events, width, room - upper)
     lines += footer
-    return [fit(line, width) for line in lines[:height]]
+    return [fit(line, columns) for line in lines[:rows]]
 
 
 def header(paint, state, status, elapsed_seconds, width):
@@ -106,9 +104,8 @@ def jobs(paint, state, next_in, width):
             continue
         style = "green" if run.outcome == "succeeded" else "red"
         took = "" if run.milliseconds is None else f"{run.milliseconds:.0f} ms"
-        did = ", ".join(f"{name.replace('_', ' ')} {count:,}"
-                        for name, count in run.counts.items() if count) or paint(
-                            "dim", "nothing to do" if run.outcome == "succeeded" else run.reason)
+        did = run.reason or ", ".join(f"{name.replace('_', ' ')} {count:,}"
+                                      for name, count in run.counts.items() if count)
         lines.append(f" {paint('bold', f'{job:<18}')}{run.scheduled_at.astimezone():%H:%M:%S}  "
                      f"{paint(style, f'{run.outcome:<11}')}{took:>8}{upcoming:>9}   {did}")
     return [fit(line, width) for line in lines]

@@ -8,8 +8,10 @@ scripts/demo calls it with private servers that are thrown away afterwards.
 import argparse
 import collections
 import contextlib
+import datetime
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -39,9 +41,11 @@ DRAIN_SECONDS = 25
 FRAME_SECONDS = 0.5
 PLAIN_STATUS_SECONDS = 5
 
+TIMEZONE = "Asia/Kolkata"
+
 CONFIG = """\
 # The demo's configuration; config/saathiid.toml explains every key.
-timezone = "Asia/Kolkata"
+timezone = "{timezone}"
 
 [postgres]
 url = "{database_url}"
@@ -71,8 +75,22 @@ folders = ["{logs}"]
 """
 
 
+# A line of the daemon's log: when, how grave, what, and fields for machines.
+LOG_LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\dT\S+)Z (?P<level>\w+) (?P<text>.*?)"
+                      r"(?: [A-Z][A-Z_]*=\S*)*$")
+
+
 class Failed(Exception):
     """The demo cannot go on; the text says why."""
+
+
+def readable(line):
+    match = LOG_LINE.match(line)
+    if not match:
+        return line
+    at = datetime.datetime.fromisoformat(match["at"] + "+00:00").astimezone()
+    level = "" if match["level"] == "info" else f"{match['level']}: "
+    return f"{at:%H:%M:%S} {level}{match['text']}"
 
 
 class Daemon:
@@ -99,7 +117,7 @@ class Daemon:
 
     def _read(self):
         for line in self.process.stderr:
-            self.lines.append(line.rstrip())
+            self.lines.append(readable(line.rstrip()))
 
     def listen(self):
         """Takes in what it has told its service manager."""
@@ -159,11 +177,11 @@ def full_screen():
     try:
         if keys:
             tty.setcbreak(sys.stdin)
-        sys.stdout.write("\x1b[?1049h\x1b[?25l")
+        sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[?7l")
         sys.stdout.flush()
         yield
     finally:
-        sys.stdout.write("\x1b[?25h\x1b[?1049l")
+        sys.stdout.write("\x1b[?7h\x1b[?25h\x1b[?1049l")
         sys.stdout.flush()
         if keys:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
@@ -207,8 +225,9 @@ class Show:
             state, events = self.watch.poll()
             self.events.extend(events)
             lines = screen.draw(state, self.events, self.daemon.lines, self.daemon.status,
-                                self.elapsed(), next_in(state), colour)
-            sys.stdout.write("\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[J")
+                                self.elapsed(), next_in(state), colour,
+                                os.get_terminal_size(sys.stdout.fileno()))
+            sys.stdout.write("\x1b[H" + "\r\n".join(lines) + "\x1b[J")
             sys.stdout.flush()
             self._wait_for_key()
 
@@ -263,8 +282,9 @@ def prepare(given, folder):
     logs = folder / "logs"
     write_logs(logs)
     config = folder / "saathiid.toml"
-    config.write_text(CONFIG.format(database_url=altered_url(given.database_url, user="saathiid"),
-                                    redis_url=given.redis_url, logs=logs), encoding="utf-8")
+    text = CONFIG.format(timezone=TIMEZONE, redis_url=given.redis_url, logs=logs,
+                         database_url=altered_url(given.database_url, user="saathiid"))
+    config.write_text(text, encoding="utf-8")
     config.chmod(0o600)
     run_to_end([given.program, "--config", config, "--migrate"],
                {"DATABASE_URL": given.database_url}, "saathiid --migrate")
@@ -290,11 +310,8 @@ def charge_what_is_due(database_url, stop_at):
 
 
 def finish(given, show, daemon, drained):
-    events = collections.Counter(event.kind for event in show.events)
-    print(f"After {show.elapsed():.0f} s saathiid was asked to stop and"
-          f" {'drained' if drained else f'ended with {daemon.process.returncode}'};"
-          f" {sum(events.values())} events were shown.")
-    print()
+    ended = "drained" if drained else f"ended with {daemon.process.returncode}"
+    print(f"After {show.elapsed():.0f} s saathiid was asked to stop and {ended}.\n", flush=True)
     verdict = recount.main(["--database-url", given.database_url,
                             "--redis-url", given.redis_url])
     return verdict if drained else 1
@@ -338,6 +355,9 @@ def main():
     parser.add_argument("--dir", required=True, help="an empty folder to work in")
     parser.add_argument("--seconds", type=float, help="how long; without it, until Ctrl-C")
     given = parser.parse_args()
+    # Everything is told in the platform's time.
+    os.environ["TZ"] = TIMEZONE
+    time.tzset()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -235,9 +235,10 @@ class Watch:
         # The poorest are the story; all others are a number.
         told = sorted(charged.values(), key=lambda rows: (
             rows[-1][4] // self.rates.get(rows[-1][7], 1), rows[-1][0]))
-        for rows in told[:SINGLE_CHARGES]:
+        single = len(told) if len(told) <= SINGLE_CHARGES + 1 else SINGLE_CHARGES
+        for rows in told[:single]:
             events.append(self._charged(rows))
-        others = told[SINGLE_CHARGES:]
+        others = told[single:]
         if others:
             minutes = sum(map(len, others))
             coins = sum(row[3] for rows in others for row in rows)
@@ -287,18 +288,33 @@ class Watch:
         for job, scheduled_at, outcome, reason, counts, at, ticks in cursor.fetchall():
             if not self._is_new(("run", job, scheduled_at, outcome)):
                 continue
-            did = ", ".join(f"{name.replace('_', ' ')} {count:,}"
-                            for name, count in counts.items() if count)
             if outcome != "succeeded":
                 times = f"{ticks} ticks " if ticks > 1 else ""
                 events.append(Event(at, "warning", f"{job}: {times}{outcome} ({reason})"))
-            elif did and job not in ("coin_deduction", "call_cleanup"):
-                events.append(Event(at, "job", f"{job}: {did}"))
+            else:
+                text = self._told(job, counts)
+                if text:
+                    events.append(Event(at, "job", text))
         return events
+
+    @staticmethod
+    def _told(job, counts):
+        """What a run did, where no table of its own tells it; None for nothing."""
+        did = []
+        if job == "presence_cleanup":
+            if counts.get("offline"):
+                did.append(f"{counts['offline']} people gone offline")
+            if counts.get("busy_cleared"):
+                did.append(f"{counts['busy_cleared']} stuck busy flags cleared")
+            return ", ".join(did)
+        if job in ("coin_deduction", "call_cleanup"):
+            return None
+        return f"{job}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}"
+                                      for name, count in counts.items() if count)
 
     def _warnings(self, state):
         """What was published: low balances are told, the rest is counted."""
-        events = []
+        warned = []
         for _ in range(5000):
             try:
                 message = self.channels.get_message(timeout=0)
@@ -311,7 +327,10 @@ class Watch:
                 continue
             data = json.loads(message["data"])
             if "low" in str(data.get("type", "")):
-                events.append(Event(state.now, "warning",
-                                    f"{self._name(data.get('user_id'))} is told that this is the"
-                                    " last minute"))
+                warned.append(self._name(data.get("user_id")))
+        events = [Event(state.now, "warning", f"{name} is told: this is the last minute")
+                  for name in warned[:SINGLE_CHARGES]]
+        if len(warned) > SINGLE_CHARGES:
+            events.append(Event(state.now, "warning",
+                                f"and {len(warned) - SINGLE_CHARGES} more callers are told"))
         return events

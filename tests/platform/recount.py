@@ -428,7 +428,8 @@ class Recount:
                         for user_id in self.tables.calls[event.call_id][1:3]}
         for status in self.tables.statuses:
             if status.is_busy and not ongoing[status.user_id]:
-                since = max(status.updated_at, last_end.get(status.user_id, status.updated_at))
+                # A heartbeat renews updated_at: it counts only where no call ever ended.
+                since = last_end.get(status.user_id, status.updated_at)
                 if self.tables.now - since > self.options.busy_grace:
                     finding.wrong(f"user {status.user_id} is busy without a call since {since}")
             # The API clears busy when it ends one of several calls: that is its own.
@@ -453,8 +454,9 @@ class Recount:
             expected = {"user_id": str(call.user_id), "listener_id": str(call.listener_id),
                         "call_type": call.call_type, "coins_spent": str(call.coins)}
             told = {name: found.get(name) for name in expected}
-            start = found.get("start_time", "0")
-            if told != expected or int(float(start)) != int(call.start.timestamp()):
+            # Whole seconds, rounded one way or the other.
+            start = float(found.get("start_time", 0))
+            if told != expected or abs(start - call.start.timestamp()) >= 1:
                 finding.wrong(f"call:{call.call_id} says {found}, PostgreSQL {expected}")
             elif not 0 < ttl <= 7200:
                 finding.wrong(f"call:{call.call_id} lives for {ttl} s")

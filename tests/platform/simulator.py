@@ -55,9 +55,8 @@ class Simulator:
     def _people_act(self):
         calls = self._ongoing()
         self._top_up(calls)
-        wanted = self.live_calls - len(calls)
-        for _ in range(max(0, min(wanted, STEP_LIMIT, 3))):
-            self._start()
+        if len(calls) < self.live_calls:
+            self._start(min(3, self.live_calls - len(calls)))
         # A call lasts some minutes; those of the story end by themselves.
         ending = [call for call in calls if call["call_id"] not in self.sample.untouchable
                   and self.random.random() < 0.003]
@@ -99,20 +98,19 @@ class Simulator:
         self.api.top_up(user_id, coins)
         self.topped_up += 1
 
-    def _start(self):
-        caller = self.random.choice(self.sample.callers)
-        listener = self.random.choice(self.sample.listeners)
-        if {caller, listener} & self.sample.silent:
-            return
+    def _start(self, count):
         with self.api.connection, self.api.connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM public.user_status"
-                           " WHERE user_id = ANY(%s) AND is_busy", ([caller, listener],))
-            if cursor.fetchone()[0]:
-                return
-        call_type = self.random.choice(["audio", "audio", "video"])
-        try:
-            self.api.start_call(caller, listener, call_type)
-            self.started += 1
-        except Refused:
-            # Nearly every caller who has run out buys again some day.
-            self._pay(caller, 10 * self.random.randint(5, 60))
+            cursor.execute("SELECT user_id FROM public.user_status WHERE NOT is_busy")
+            idle = {row[0] for row in cursor.fetchall()} - self.sample.silent
+        callers = [user_id for user_id in self.sample.callers if user_id in idle]
+        listeners = [user_id for user_id in self.sample.listeners if user_id in idle]
+        count = min(count, len(callers), len(listeners))
+        for caller, listener in zip(self.random.sample(callers, count),
+                                    self.random.sample(listeners, count)):
+            try:
+                self.api.start_call(caller, listener,
+                                    self.random.choice(["audio", "audio", "video"]))
+                self.started += 1
+            except Refused:
+                # Nearly every caller who has run out buys again some day.
+                self._pay(caller, 10 * self.random.randint(5, 60))
