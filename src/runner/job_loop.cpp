@@ -18,10 +18,6 @@ namespace asio = boost::asio;
 /// A run at start waits so long to learn whether a late tick makes it needless.
 constexpr Duration verdict_timeout = std::chrono::seconds{10};
 
-Duration elapsed_since(SteadyTime began) {
-  return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
-}
-
 schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   if (status == Result::Status::succeeded) {
     return schedule::Outcome::succeeded;
@@ -82,7 +78,7 @@ asio::awaitable<void> JobLoop::run() {
       continue;
     }
     bool gave_way = false;
-    const SteadyTime run_began = std::chrono::steady_clock::now();
+    const SteadyTime run_began = shared_.clock.steady_now();
     for (std::size_t i = 0; i < plan.due.size() && !shared_.stopping; ++i) {
       const TickEnd end = co_await run_tick(plan.due[i]);
       gave_way = end == TickEnd::gave_way;
@@ -132,7 +128,7 @@ void JobLoop::settle_at_exit() {
     return;
   }
   join_past();
-  const schedule::Plan plan = planner_.look(history_, shared_.clock.now());
+  const schedule::Plan plan = planner_.look(history_, armed_at_);
   auto ticks = plan.written_off;
   for (const Instant tick : plan.due) {
     if (tick <= armed_at_) {
@@ -177,7 +173,7 @@ Request JobLoop::make_request(Instant tick, std::string run_id) {
 }
 
 asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Instant tick) {
-  const SteadyTime began = std::chrono::steady_clock::now();
+  const SteadyTime began = shared_.clock.steady_now();
   const config::RunPolicy& policy = spec_.job.run;
   Request request = make_request(tick, new_run_id());
   Record record;
@@ -238,7 +234,8 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   own.stop = stop_.get_token();
   running_ = true;
   start_deadline();
-  Result result = co_await on_worker(shared_.workers, [work = &spec_.work, own]() -> Result {
+  // Named, because GCC 12 destroys a temporary in a co_await expression twice.
+  auto attempt = [work = &spec_.work, &own]() -> Result {
     try {
       return (*work)(own);
     } catch (const std::exception& error) {
@@ -246,7 +243,8 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
     } catch (...) {
       return {Result::Status::failed, "unknown exception", {}};
     }
-  });
+  };
+  Result result = co_await on_worker(shared_.workers, std::move(attempt));
   running_ = false;
   ++deadline_generation_;
   deadline_.cancel();
@@ -322,7 +320,7 @@ Instant JobLoop::next_due_after(Instant tick) const {
 }
 
 void JobLoop::finish(Record record, const Result& result, SteadyTime began) {
-  const auto busy = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+  const auto busy = std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
   record.finished_at = shared_.clock.now();
   log_finished(record, result, busy);
   tell([&](Observer& observer) { observer.tick_ended(record, busy); });
@@ -341,6 +339,10 @@ void JobLoop::server_up() {
     server_up_ = true;
     timer_->poke();
   }
+}
+
+Duration JobLoop::elapsed_since(SteadyTime began) const {
+  return std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
 }
 
 std::uint64_t jitter_seed(std::string_view job) {

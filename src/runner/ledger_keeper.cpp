@@ -86,7 +86,9 @@ void LedgerKeeper::make_room() {
   }
 }
 
-asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(std::function<void()> work, bool limited) {
+template <typename Work>
+asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) {
+  static_assert(std::is_trivially_destructible_v<Work>);  // as for on_worker()
   asio::steady_timer deadline(executor_);
   deadline.expires_at(limited ? std::chrono::steady_clock::now() + options_.call_timeout
                               : SteadyTime::max());
@@ -128,7 +130,7 @@ void LedgerKeeper::give_verdict() {
 }
 
 /// Waits before the next try; ends early when a server comes up or at close().
-asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string what) {
+asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string_view what) {
   give_verdict();
   const Duration pause = backoff_.next();
   const std::string message = fmt::format("{}: {}", what, last_error_);

@@ -33,6 +33,10 @@ class WallClock {
   virtual ~WallClock() = default;
   /// Any thread.
   [[nodiscard]] virtual Instant now() const = 0;
+  /// For lengths of time: it cannot be set. Any thread.
+  [[nodiscard]] virtual std::chrono::steady_clock::time_point steady_now() const {
+    return std::chrono::steady_clock::now();
+  }
   [[nodiscard]] virtual std::unique_ptr<WallTimer> make_timer(
       const boost::asio::any_io_executor& loop) = 0;
 };

@@ -72,6 +72,7 @@ class JobLoop {
   void start_deadline();
   void at_deadline();
   void at_hard_limit();
+  [[nodiscard]] Duration elapsed_since(SteadyTime began) const;
   [[nodiscard]] Instant next_due_after(Instant tick) const;
   [[nodiscard]] Request make_request(Instant tick, std::string run_id);
 

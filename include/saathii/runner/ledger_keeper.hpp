@@ -89,12 +89,13 @@ class LedgerKeeper {
     Answer answer;
   };
 
-  boost::asio::awaitable<Call> call(std::function<void()> work, bool limited = true);
+  template <typename Work>
+  boost::asio::awaitable<Call> call(Work work, bool limited = true);
   boost::asio::awaitable<void> begin();
   boost::asio::awaitable<void> ask_questions();
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
-  boost::asio::awaitable<void> back_off(Call failure, std::string what);
+  boost::asio::awaitable<void> back_off(Call failure, std::string_view what);
   void give_verdict();
   void make_room();
 

@@ -16,6 +16,7 @@ namespace saathii::runner {
 template <typename Work>
 boost::asio::awaitable<std::invoke_result_t<Work&>> on_worker(boost::asio::thread_pool& workers,
                                                               Work work) {
+  static_assert(std::is_trivially_destructible_v<Work>);
   auto call = [&work]() -> boost::asio::awaitable<std::invoke_result_t<Work&>> {
     co_return work();
   };
