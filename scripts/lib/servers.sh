@@ -74,6 +74,7 @@ saathii_start_servers() {
   if [[ $durable != durable ]]; then
     options+=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off)
   fi
+  options+=("${@:2}")
   # setpriv is told to end the server with us after it has changed the user:
   # the kernel forgets that wish at a change of user.
   "${as_postgres[@]}" setsid setpriv --pdeathsig INT \
