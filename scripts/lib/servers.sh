@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A private, throw-away PostgreSQL and Redis, on Unix sockets alone.
-# Source it, then call: saathii_start_servers durable|fast (no fsync)
+# Source it, then call: saathii_start_servers durable|fast [POSTGRES_OPTION...]
 # It exports SAATHII_TEST_DATABASE_URL and SAATHII_TEST_REDIS_URL and sets
 # SAATHII_SERVERS_DIR. The caller's EXIT trap calls saathii_stop_servers.
 #
