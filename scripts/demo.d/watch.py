@@ -273,8 +273,9 @@ class Watch:
                 events.append(Event(at, "drop", f"{who} ran out after minute {minutes}: dropped;"
                                     f" {pays}"))
             else:
-                events.append(Event(at, "ghost", f"ghost call {call_id} of {who} ended as of"
-                                    f" {end.astimezone():%H:%M:%S}"
+                is_today = end.astimezone().date() == at.astimezone().date()
+                when = f"{end.astimezone():{'%H:%M:%S' if is_today else '%d %b %H:%M'}}"
+                events.append(Event(at, "ghost", f"ghost call {call_id} of {who} ended as of {when}"
                                     f" ({reason.replace('_', ' ')}); {pays}"))
         return events
 
@@ -309,8 +310,13 @@ class Watch:
             return ", ".join(did)
         if job in ("coin_deduction", "call_cleanup"):
             return None
-        return f"{job}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}"
-                                      for name, count in counts.items() if count)
+        did = ", ".join(f"{count:,} {name.replace('_', ' ')}"
+                        for name, count in counts.items() if count)
+        if job == "badge_assignment":
+            return f"badges given: {did}"
+        if job == "log_rotation":
+            return f"old log files: {did}"
+        return f"{job}: {did}"
 
     def _warnings(self, state):
         """What was published: low balances are told, the rest is counted."""

@@ -1,0 +1,268 @@
+"""Rows that charge many calls at once: floor, loop, scaling, none_due, memory."""
+
+import json
+import time
+
+import psycopg2
+
+import databases
+from figures import Figure, median, progress, thousands
+from program import Failed
+
+START = "2026-01-05 10:00:00+00"
+# Both parties of every call are seen all the time.
+SEEN = "2026-01-05 11:00:00+00"
+FIRST_MOMENT = "2026-01-05 10:00:30+00"
+RUN_SECONDS = 300
+JOBS = {"coin_deduction": {"every": "1s", "run_at_start": False}}
+
+
+class ChargedCalls:
+    """A daemon beside so many ongoing calls, whose time goes on when we say so:
+    every minute that we let pass makes each call due exactly once."""
+
+    def __init__(self, bench, name, calls):
+        self.bench = bench
+        self.calls = calls
+        self.minute = 1
+        self.runs = []
+        self.database = bench.server.copy(bench.loaded(calls), name)
+
+    def measure(self, daemon, timed=True):
+        """Lets a minute pass, waits for the run that charges it."""
+        self.database.settle_down()
+        self.database.advance(60)
+        self.minute += 1
+        run = self._wait_for_run()
+        run["charges_per_s"] = self.calls / run["seconds"]
+        if timed:
+            self.runs.append(run)
+        return run
+
+    def _wait_for_run(self):
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            found = self.database.rows(
+                "SELECT extract(epoch FROM finished_at - started_at)::float8, counts::text"
+                "  FROM saathii_tasks.job_run"
+                " WHERE job = 'coin_deduction' AND (counts ->> 'minutes')::int > 0"
+                " ORDER BY scheduled_at DESC LIMIT 1 OFFSET 0")
+            counted = self.database.value(
+                "SELECT count(*) FROM saathii_tasks.job_run"
+                " WHERE job = 'coin_deduction' AND (counts ->> 'minutes')::int > 0")
+            if counted == self.minute - 1:
+                seconds, counts = found[0]
+                counts = json.loads(counts)
+                if counts["minutes"] != self.calls or counts["charged"] != self.calls:
+                    raise Failed(f"a run charged {counts} of {self.calls} calls due one minute")
+                return {"seconds": seconds}
+            time.sleep(0.2)
+        raise Failed(f"no run charged {self.calls} calls within {RUN_SECONDS} s")
+
+    def rate(self):
+        return median(run["charges_per_s"] for run in self.runs)
+
+
+class Floor:
+    """The same rows, by four statements on one connection, in one transaction."""
+
+    def __init__(self, bench, calls):
+        self.calls = calls
+        self.minute = 1
+        self.seconds = []
+        self.database = bench.server.copy(bench.loaded(calls), "floor")
+        self.connection = psycopg2.connect(self.database.owner_url)
+        with self.connection.cursor() as cursor:
+            cursor.execute(databases.SESSION)
+            # What the API had taken: saathiid's first run writes it down, too.
+            cursor.execute(
+                "INSERT INTO saathii_tasks.call_charge"
+                " (call_id, minute, user_id, coins, minute_start, source)"
+                " SELECT call_id, 1, user_id, coins_spent, start_time, 'api'"
+                "   FROM public.user_calls")
+        self.connection.commit()
+
+    def measure(self, timed=True):
+        self.minute += 1
+        self.database.settle_down()
+        statements = databases.sql_file("floor.sql")
+        began = time.monotonic()
+        with self.connection.cursor() as cursor:
+            cursor.execute(statements, {"minute": self.minute})
+        self.connection.commit()
+        if timed:
+            self.seconds.append(time.monotonic() - began)
+        charged = self.database.value(
+            "SELECT count(*) FROM saathii_tasks.call_charge WHERE minute = %s", (self.minute,))
+        if charged != self.calls:
+            raise Failed(f"the floor charged {charged} of {self.calls} calls")
+
+    def rate(self):
+        return median(self.calls / seconds for seconds in self.seconds)
+
+    def close(self):
+        self.connection.close()
+
+
+def once(bench, database, calls):
+    """The same run by `saathiid --once`: a new process, which also makes sure of
+    every call's hash in Redis, as the daemon does when it starts."""
+    database.settle_down()
+    database.advance(60)
+    config = bench.program.config(database.url, {"coin_deduction": {"every": "1m"}})
+    began = time.monotonic()
+    outcome = json.loads(bench.program.run(["--once", "coin_deduction", "--json"], config))[0]
+    seconds = time.monotonic() - began
+    if outcome["counts"]["charged"] != calls:
+        raise Failed(f"--once charged {outcome['counts']} of {calls} calls")
+    return {"seconds": outcome["duration_us"] / 1e6, "wall_seconds": seconds}
+
+
+def none_due(bench, database):
+    """Runs that find nothing, and between them a plain count of the same calls."""
+    connection = psycopg2.connect(database.url)
+    connection.autocommit = True
+    counts = []
+    database.settle_down()
+    began = database.value("SELECT now()")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(databases.SESSION)
+        for _ in range(bench.sizes.idle_runs):
+            # Ticks are at whole seconds: the count has the time in between.
+            time.sleep(1.4 - (time.time() % 1) if time.time() % 1 > 0.4
+                       else 0.4 - (time.time() % 1))
+            for _ in range(5):
+                start = time.monotonic()
+                cursor.execute("SELECT count(*) FROM public.user_calls WHERE status = 'ongoing'")
+                cursor.fetchall()
+                counts.append(time.monotonic() - start)
+            time.sleep(0.3)
+    connection.close()
+    time.sleep(1.5)  # until the ledger has the last of them
+    runs = [row[0] for row in database.rows(
+        "SELECT extract(epoch FROM finished_at - started_at)::float8 FROM saathii_tasks.job_run"
+        " WHERE job = 'coin_deduction' AND outcome = 'succeeded' AND started_at > %s"
+        "   AND (counts ->> 'charged')::int = 0", (began,))]
+    if len(runs) < bench.sizes.idle_runs // 2:
+        raise Failed(f"only {len(runs)} runs without a due call were seen")
+    return {"run_seconds": runs, "count_seconds": counts}
+
+
+class Charging:
+    """Measures once what several rows tell of."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.results = {}
+        self.floor_rate = None
+        self.memory = None
+        self.idle = None
+        self.once = None
+
+    def main(self):
+        """The main size, the floor between its runs, then what else its daemon tells."""
+        if self.floor_rate is not None:
+            return
+        bench, calls = self.bench, self.bench.sizes.main_calls
+        progress(f"charging {calls:,} calls, the floor beside it")
+        ours = ChargedCalls(bench, "ours", calls)
+        floor = Floor(bench, calls)
+        try:
+            with bench.program.daemon(bench.program.config(ours.database.url, JOBS)) as daemon:
+                ready_kib = daemon.memory_kib("VmRSS")
+                ours.measure(daemon, timed=False)
+                with daemon.held():
+                    floor.measure(timed=False)
+                growth = []
+                for _ in range(bench.sizes.runs):
+                    daemon.forget_peak()
+                    before_kib = daemon.memory_kib("VmRSS")
+                    ours.measure(daemon)
+                    growth.append(daemon.memory_kib("VmHWM") - before_kib)
+                    with daemon.held():
+                        floor.measure()
+                    progress(f"  {ours.runs[-1]['charges_per_s']:,.0f} charges/s,"
+                             f" floor {calls / floor.seconds[-1]:,.0f}")
+                self.memory = {"ready_kib": ready_kib, "peak_kib": daemon.memory_kib("VmHWM"),
+                               "growth_kib": growth}
+                progress("runs with none due")
+                self.idle = none_due(bench, ours.database)
+            self.once = once(bench, ours.database, calls)
+        finally:
+            floor.close()
+        self.results[calls] = ours
+        self.floor_rate = floor.rate()
+        self.floor_seconds = floor.seconds
+        bench.server.drop("floor")
+
+    def of_size(self, calls):
+        if calls == self.bench.sizes.main_calls:
+            self.main()
+        if calls not in self.results:
+            progress(f"charging {calls:,} calls")
+            ours = ChargedCalls(self.bench, "scaled", calls)
+            with self.bench.program.daemon(
+                    self.bench.program.config(ours.database.url, JOBS)) as daemon:
+                ours.measure(daemon, timed=False)
+                for _ in range(self.bench.sizes.runs):
+                    run = ours.measure(daemon)
+                    progress(f"  {run['charges_per_s']:,.0f} charges/s")
+            self.results[calls] = ours
+            self.bench.server.drop("scaled")
+            self.bench.unload(calls)
+        return self.results[calls]
+
+    def floor(self):
+        self.main()
+        calls = self.bench.sizes.main_calls
+        rate = self.results[calls].rate()
+        ratio = rate / self.floor_rate
+        return Figure(
+            "floor", f"one run, {calls:,} calls each due a minute, to single statements",
+            f"{thousands(rate)} charges/s", f"{thousands(self.floor_rate)} charges/s", ratio,
+            ">= 1.5 x", ratio >= 1.5,
+            {"charges_per_s": rate, "rival_charges_per_s": self.floor_rate,
+             "run_seconds": [run["seconds"] for run in self.results[calls].runs],
+             "rival_seconds": self.floor_seconds, "once": self.once})
+
+    def loop(self):
+        self.main()
+        bench, calls = self.bench, self.bench.sizes.main_calls
+        progress("one transaction a call, 8 connections")
+        database = bench.server.copy(bench.loaded(calls), "loop")
+        database.settle_down()
+        tps = databases.pgbench(bench.pgbench, database, "per_call.pgbench", 8,
+                                bench.sizes.loop_seconds, {"n": 0, "calls": calls})
+        bench.server.drop("loop")
+        rate = self.results[calls].rate()
+        ratio = rate / tps
+        return Figure("loop", "the same to a transaction a call, 8 connections",
+                      f"{thousands(rate)} charges/s", f"{thousands(tps)} charges/s", ratio,
+                      ">= 20 x", ratio >= 20,
+                      {"charges_per_s": rate, "rival_charges_per_s": tps})
+
+    def scaling(self):
+        rates = {calls: self.of_size(calls).rate() for calls in self.bench.sizes.scaling}
+        ratio = max(rates.values()) / min(rates.values())
+        return Figure("scaling", "charges/s at " + ", ".join(f"{calls:,}" for calls in rates),
+                      ", ".join(thousands(rate) for rate in rates.values()),
+                      "each other", ratio, "<= 1.25 x", ratio <= 1.25,
+                      {"charges_per_s": {str(calls): rate for calls, rate in rates.items()}})
+
+    def none_due(self):
+        self.main()
+        run, count = median(self.idle["run_seconds"]), median(self.idle["count_seconds"])
+        ratio = run / count
+        calls = self.bench.sizes.main_calls
+        return Figure("none_due", f"a run, {calls:,} ongoing and none due, to a count of them",
+                      f"{run * 1e3:.1f} ms", f"{count * 1e3:.1f} ms", ratio, "<= 3 x", ratio <= 3,
+                      {"run_seconds": run, "rival_seconds": count,
+                       "runs": len(self.idle["run_seconds"])})
+
+    def memory_growth(self):
+        self.main()
+        # From readiness, before it ever had a session or a call.
+        growth = (self.memory["peak_kib"] - self.memory["ready_kib"]) / 1024
+        calls = self.bench.sizes.main_calls
+        return Figure("memory", f"growth of memory in the {calls:,}-call run", f"{growth:.1f} MB",
+                      "", None, "<= 32 MB", growth <= 32, dict(self.memory))
