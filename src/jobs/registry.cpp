@@ -6,7 +6,8 @@
   KIND(presence_cleanup)        \
   KIND(coin_deduction)          \
   KIND(call_cleanup)            \
-  KIND(badge_assignment)
+  KIND(badge_assignment)        \
+  KIND(log_rotation)
 
 namespace saathii::jobs {
 
