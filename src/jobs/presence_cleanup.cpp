@@ -26,95 +26,113 @@ std::vector<int> user_ids(const pqxx::result& rows) {
 
 std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
 
-/// What one batch did, and whether there may be more behind it.
-struct Batch {
-  std::vector<int> changed;
-  std::optional<int> go_on_after;
+/// Found at a time, so that no list grows with the platform.
+constexpr std::size_t max_found = 50'000;
+
+class Pass {
+ public:
+  Pass(const Context& context, postgres::Session& session)
+      : context_(context),
+        session_(session),
+        moment_(moment_of_run(context, session)),
+        batch_size_(static_cast<std::size_t>(context.settings.integer("batch_size"))) {}
+
+  Report run() {
+    const auto offline = each_batch(&Pass::find_stale, &Pass::set_offline);
+    const auto cleared = each_batch(&Pass::find_stuck, &Pass::clear_stuck);
+    const auto online = count_online();
+    return {{{"offline", offline},
+             {"busy_cleared", cleared},
+             {"online", online},
+             {"unpublished", unpublished_}},
+            fmt::format("{} users online, {} gone offline, {} no longer busy", online, offline,
+                        cleared)};
+  }
+
+ private:
+  using Ids = std::vector<int>;
+
+  /// Goes over the users in order of their ids, one transaction a batch, and
+  /// publishes what was committed. Returns how many were changed.
+  std::int64_t each_batch(Ids (Pass::*find)(int), Ids (Pass::*change)(const Ids&)) {
+    std::int64_t changed = 0;
+    Ids found;
+    int after = 0;
+    do {
+      found = (this->*find)(after);
+      for (std::size_t begin = 0; begin < found.size(); begin += batch_size_) {
+        context_.throw_if_stopped();
+        const std::size_t end = std::min(begin + batch_size_, found.size());
+        const Ids done = (this->*change)(Ids(found.data() + begin, found.data() + end));
+        changed += static_cast<std::int64_t>(done.size());
+        unpublished_ += publish_status(context_, session_, done, moment_);
+      }
+      after = found.empty() ? after : found.back();
+    } while (found.size() == max_found);
+    return changed;
+  }
+
+  Ids find_stale(int after) {
+    return session_.autocommit([&](auto& each) {
+      return user_ids(session_.exec(each, sql::presence_cleanup::find_stale, to_iso8601(moment_),
+                                    inactive_after(), after, max_found));
+    });
+  }
+
+  Ids set_offline(const Ids& users) {
+    return session_.transact([&](auto& transaction) {
+      return user_ids(session_.exec(transaction, sql::presence_cleanup::set_offline,
+                                    to_iso8601(moment_), inactive_after(),
+                                    postgres::to_array(users)));
+    });
+  }
+
+  Ids find_stuck(int after) {
+    return session_.autocommit([&](auto& each) {
+      return user_ids(session_.exec(each, sql::presence_cleanup::find_stuck, after, max_found));
+    });
+  }
+
+  Ids clear_stuck(const Ids& users) {
+    return session_.transact([&](auto& transaction) {
+      const Ids locked = user_ids(
+          session_.exec(transaction, sql::presence_cleanup::lock_busy, postgres::to_array(users)));
+      return user_ids(session_.exec(
+          transaction, sql::presence_cleanup::clear_stuck, to_iso8601(moment_),
+          interval(context_.settings.duration("busy_grace")), postgres::to_array(locked)));
+    });
+  }
+
+  /// Redis down leaves the key for the next run.
+  std::int64_t count_online() {
+    const auto online = session_.autocommit([&](auto& each) {
+      return session_.exec(each, sql::presence_cleanup::count_online)[0][0]
+          .template as<std::int64_t>();
+    });
+    try {
+      static_cast<void>(context_.redis.command({"SET", online_count_key, std::to_string(online)}));
+    } catch (const Unavailable&) {
+    }
+    return online;
+  }
+
+  std::string inactive_after() const {
+    return interval(context_.settings.duration("inactive_after"));
+  }
+
+  const Context& context_;
+  postgres::Session& session_;
+  const Instant moment_;
+  const std::size_t batch_size_;
+  std::int64_t unpublished_ = 0;
 };
 
 class PresenceCleanup final : public Job {
  public:
   Report run(const Context& context) override {
     const auto session = context.postgres.lease(context.stop);
-    const Pass pass{context, *session, moment_of_run(context, *session),
-                    static_cast<std::size_t>(context.settings.integer("batch_size"))};
-    std::int64_t unpublished = 0;
-    const auto offline = pass.all(&Pass::set_offline, unpublished);
-    const auto cleared = pass.all(&Pass::clear_stuck, unpublished);
-    const auto online = pass.count_online();
-    return {{{"offline", offline},
-             {"busy_cleared", cleared},
-             {"online", online},
-             {"unpublished", unpublished}},
-            fmt::format("{} users online, {} gone offline, {} no longer busy", online, offline,
-                        cleared)};
+    return Pass(context, *session).run();
   }
-
- private:
-  struct Pass {
-    const Context& context;
-    postgres::Session& session;
-    Instant moment;
-    std::size_t batch_size;
-
-    /// Goes over the users in order of their ids, one transaction a batch, and
-    /// publishes what was committed. Returns how many were changed.
-    std::int64_t all(Batch (Pass::*step)(int) const, std::int64_t& unpublished) const {
-      std::int64_t changed = 0;
-      for (std::optional<int> after = 0; after;) {
-        context.throw_if_stopped();
-        const Batch batch = (this->*step)(*after);
-        changed += static_cast<std::int64_t>(batch.changed.size());
-        unpublished += publish_status(context, session, batch.changed, moment);
-        after = batch.go_on_after;
-      }
-      return changed;
-    }
-
-    Batch set_offline(int after) const {
-      Batch batch;
-      batch.changed = session.transact([&](auto& transaction) {
-        return user_ids(
-            session.exec(transaction, sql::presence_cleanup::set_offline, to_iso8601(moment),
-                         interval(context.settings.duration("inactive_after")), after, batch_size));
-      });
-      batch.go_on_after = next(batch.changed);
-      return batch;
-    }
-
-    Batch clear_stuck(int after) const {
-      return session.transact([&](auto& transaction) {
-        const auto locked = user_ids(
-            session.exec(transaction, sql::presence_cleanup::lock_stuck, after, batch_size));
-        Batch batch;
-        if (!locked.empty()) {
-          batch.changed = user_ids(session.exec(
-              transaction, sql::presence_cleanup::clear_stuck, to_iso8601(moment),
-              interval(context.settings.duration("busy_grace")), postgres::to_array(locked)));
-        }
-        batch.go_on_after = next(locked);
-        return batch;
-      });
-    }
-
-    /// A batch that was not full has looked at every user behind it.
-    std::optional<int> next(const std::vector<int>& seen) const {
-      return seen.size() < batch_size ? std::nullopt : std::optional{seen.back()};
-    }
-
-    /// Redis down leaves the key for the next run.
-    std::int64_t count_online() const {
-      const auto online = session.autocommit([&](auto& each) {
-        return session.exec(each, sql::presence_cleanup::count_online)[0][0]
-            .template as<std::int64_t>();
-      });
-      try {
-        static_cast<void>(context.redis.command({"SET", online_count_key, std::to_string(online)}));
-      } catch (const Unavailable&) {
-      }
-      return online;
-    }
-  };
 };
 
 }  // namespace

@@ -1,18 +1,28 @@
--- In all of it NULL in is_online or is_busy is false.
+-- In all of it NULL in is_online or is_busy is false. What is to be changed is
+-- first found without a lock, then changed batch by batch: taking a row's lock
+-- checks its conditions again, and skips what somebody holds, so that neither
+-- we nor a heartbeat ever wait for long.
+
+-- name: find_stale
+-- $1 T, $2 inactive_after, $3 the user to go on after, $4 limit.
+SELECT user_id
+  FROM public.user_status
+ WHERE is_online
+   AND (last_seen IS NULL OR last_seen < $1::timestamptz - $2::interval)
+   AND user_id > $3::int
+ ORDER BY user_id
+ LIMIT $4::int
 
 -- name: set_offline
--- $1 T, $2 inactive_after, $3 the user to go on after, $4 limit. One pass over
--- the users in order, so that the batches are bounded by the rows there are.
--- Taking a row's lock checks its conditions again: a heartbeat that came in
--- between keeps its user online, one that is under way is left alone.
+-- $1 T, $2 inactive_after, $3 user ids. A heartbeat that came in between keeps
+-- its user online.
 WITH stale AS (
   SELECT user_id
     FROM public.user_status
-   WHERE is_online
+   WHERE user_id = ANY ($3::int[])
+     AND is_online
      AND (last_seen IS NULL OR last_seen < $1::timestamptz - $2::interval)
-     AND user_id > $3::int
    ORDER BY user_id
-   LIMIT $4::int
      FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE public.user_status AS s
    SET is_online = false, updated_at = now()
@@ -20,24 +30,34 @@ UPDATE public.user_status AS s
  WHERE s.user_id = stale.user_id
 RETURNING s.user_id
 
--- name: lock_stuck
--- $1 the user to go on after, $2 limit. Candidates for clear_stuck, locked; only
--- that statement, which sees what was committed until the lock was had, decides.
+-- name: find_stuck
+-- $1 the user to go on after, $2 limit. Who is busy without an ongoing call; the
+-- calls are gone over once, because looking up each user's would read through
+-- all the calls that the user ever had.
+WITH talking AS MATERIALIZED (
+  SELECT unnest(ARRAY[user_id, listener_id]) AS user_id
+    FROM public.user_calls
+   WHERE status = 'ongoing')
 SELECT s.user_id
   FROM public.user_status AS s
  WHERE s.is_busy
    AND s.user_id > $1::int
-   AND NOT EXISTS (SELECT FROM public.user_calls AS c
-                    WHERE c.user_id = s.user_id AND c.status = 'ongoing')
-   AND NOT EXISTS (SELECT FROM public.user_calls AS c
-                    WHERE c.listener_id = s.user_id AND c.status = 'ongoing')
+   AND NOT EXISTS (SELECT FROM talking WHERE talking.user_id = s.user_id)
  ORDER BY s.user_id
  LIMIT $2::int
-   FOR NO KEY UPDATE OF s SKIP LOCKED
+
+-- name: lock_busy
+-- $1 user ids.
+SELECT user_id
+  FROM public.user_status
+ WHERE user_id = ANY ($1::int[]) AND is_busy
+ ORDER BY user_id
+   FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: clear_stuck
--- $1 T, $2 busy_grace, $3 user ids that lock_stuck has locked in this
--- transaction. A call that began before the lock was had is seen here.
+-- $1 T, $2 busy_grace, $3 user ids that lock_busy has locked in this
+-- transaction: a statement that begins only then sees a call that was begun
+-- since find_stuck.
 --
 -- A user is free since the end of the latest call. updated_at is only what
 -- remains where no call ever ended: whatever else touches the row, such as a

@@ -212,6 +212,24 @@ TEST_CASE("presence: a row that a heartbeat holds is skipped, not waited for") {
   CHECK(count_of(bench.run(T), "busy_cleared") == 2);
 }
 
+TEST_CASE("presence: a call that begins while we look keeps its parties busy") {
+  Presence bench;
+  const int caller = bench.add_busy(std::nullopt, 0);
+  const int listener = bench.db.add_user("listener");
+  // Begins a call for each user whose row is about to be locked: it is not yet
+  // there for the statement that locks, but for the one that clears.
+  bench.db.exec(fmt::format(
+      "CREATE FUNCTION begin_call() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN "
+      "INSERT INTO user_calls (user_id, listener_id, start_time) SELECT {0}, {1}, now() WHERE NOT "
+      "EXISTS (SELECT FROM user_calls); RETURN true; END$$",
+      caller, listener));
+  bench.db.exec("ALTER TABLE user_status RENAME TO status_rows");
+  bench.db.exec("CREATE VIEW user_status AS SELECT * FROM status_rows WHERE begin_call()");
+  bench.db.exec("GRANT SELECT, UPDATE ON user_status TO saathiid");
+  CHECK(count_of(bench.run(T), "busy_cleared") == 0);
+  CHECK(bench.is_busy(caller));
+}
+
 TEST_CASE("presence: the database's clock is the moment of a run without one") {
   Presence bench;
   const int gone = bench.add({.is_online = true});
