@@ -157,5 +157,5 @@ def pgbench(command, database, script, clients, seconds, variables):
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     lines = dict(line.split(" = ", 1) for line in result.stdout.splitlines() if " = " in line)
     if result.returncode != 0 or "tps" not in lines:
-        raise RuntimeError(f"pgbench failed: {result.stderr.strip()}")
+        raise RuntimeError(f"pgbench failed: {(result.stderr.strip().splitlines() or ['no tps'])[0]}")
     return float(lines["tps"].split()[0])
