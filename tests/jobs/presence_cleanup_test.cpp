@@ -216,8 +216,8 @@ TEST_CASE("presence: a call that begins while we look keeps its parties busy") {
   Presence bench;
   const int caller = bench.add_busy(std::nullopt, 0);
   const int listener = bench.db.add_user("listener");
-  // Begins a call for each user whose row is about to be locked: it is not yet
-  // there for the statement that locks, but for the one that clears.
+  // Reading the row of a busy user begins a call: find_stuck is the first that
+  // does, and does not see it yet; clear_stuck does.
   bench.db.exec(fmt::format(
       "CREATE FUNCTION begin_call() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN "
       "INSERT INTO user_calls (user_id, listener_id, start_time) SELECT {0}, {1}, now() WHERE NOT "
