@@ -83,8 +83,9 @@ TEST_CASE("an empty file has the defaults") {
   CHECK(config.jobs[1].trigger.describe() == "daily at 00:01 Asia/Kolkata");
 }
 
-TEST_CASE("every value is read") {
-  const auto config = read(R"(
+namespace {
+
+const std::string everything = R"(
 timezone = "Europe/Berlin"
 [postgres]
 url = "postgresql+asyncpg://u:p@h/db"
@@ -132,7 +133,12 @@ batch_size = 1
 grace = "1s"
 mode = "hard"
 folders = ["/a", "/b\n\"c\""]
-)");
+)";
+
+}  // namespace
+
+TEST_CASE("every value of the platform and its servers is read") {
+  const auto config = read(everything);
   CHECK(config.platform.timezone == "Europe/Berlin");
   CHECK(config.postgres.url == "postgresql://u:p@h/db");
   CHECK(config.postgres.max_sessions == 3);
@@ -155,7 +161,10 @@ folders = ["/a", "/b\n\"c\""]
   CHECK(config.service.drain_timeout == 5s);
   CHECK(config.service.run_retention == 24h * 30);
   CHECK(config.service.charge_retention == 24h * 1000);
+}
 
+TEST_CASE("every value of the jobs is read") {
+  const auto config = read(everything);
   const auto& report = job(config, "report");
   CHECK(report.trigger.describe() == "cron 0 3 * * 1 UTC");
   CHECK(report.policy.misfire_grace == 2h);

@@ -114,6 +114,11 @@ TEST_CASE("misspelt names get the nearest known one") {
       {"a badge",
        "[badges.sliver]\nfrom = \"6h\"",
        {"f:2:9: unknown section \"sliver\" in [badges]; did you mean \"silver\"?"}},
+  });
+}
+
+TEST_CASE("misspelt jobs and kinds get the nearest known one") {
+  check_all({
       {"a job: the rest of its table is checked too",
        "[jobs.swep]\nevery = \"0s\"",
        {"f:2:7: jobs.swep: found the unknown job \"swep\"; did you mean \"sweep\"? (a further "
@@ -142,6 +147,11 @@ TEST_CASE("misspelt names get the nearest known one") {
        {"f:4:1: unknown key \"grace\" in [jobs.report]; known keys: kind, timezone, every, at, "
         "cron, once, enabled, misfire_grace, coalesce, catch_up_limit, overlap, jitter, timeout, "
         "retries, retry_backoff, retry_backoff_cap, run_at_start"}},
+  });
+}
+
+TEST_CASE("misspelt choices get the nearest known one") {
+  check_all({
       {"a choice",
        "[settlement]\nearnings_in = \"rupee\"",
        {"f:3:15: settlement.earnings_in: found \"rupee\"; allowed: \"rupees\" or \"coins\"; did "
@@ -197,15 +207,7 @@ TEST_CASE("time zones") {
 }
 
 TEST_CASE("triggers") {
-  const std::string at_allowed =
-      "; allowed: a time of day from \"00:00\" to \"23:59:59\", such as \"00:01\"";
   const std::string every_allowed = "; allowed: a duration from 1s to 366d, such as \"5m\"";
-  const std::string cron_allowed =
-      "; allowed: five fields (minute hour day-of-month month day-of-week) or six with the second "
-      "first, such as \"0 3 * * 1\"";
-  const std::string once_allowed =
-      "; allowed: a date and time with its offset from UTC, such as "
-      "\"2026-11-22T00:01:00+05:30\"";
   check_all({
       {"none",
        "[jobs.sweep]\nbatch_size = 5",
@@ -237,6 +239,19 @@ TEST_CASE("triggers") {
       {"an interval without a unit",
        "[jobs.sweep]\nevery = 60",
        {"f:3:9: jobs.sweep.every: found 60" + every_allowed}},
+  });
+}
+
+TEST_CASE("impossible times") {
+  const std::string at_allowed =
+      "; allowed: a time of day from \"00:00\" to \"23:59:59\", such as \"00:01\"";
+  const std::string cron_allowed =
+      "; allowed: five fields (minute hour day-of-month month day-of-week) or six with the second "
+      "first, such as \"0 3 * * 1\"";
+  const std::string once_allowed =
+      "; allowed: a date and time with its offset from UTC, such as "
+      "\"2026-11-22T00:01:00+05:30\"";
+  check_all({
       {"hour 25",
        "[jobs.report]\nat = \"25:00\"",
        {"f:3:6: jobs.report.at: found \"25:00\"" + at_allowed}},
