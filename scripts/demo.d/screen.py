@@ -11,6 +11,9 @@ KIND_STYLES = {"charge": "green", "warning": "yellow", "drop": "red", "ghost": "
                "job": "cyan", "api": "dim"}
 
 
+CALLS_WIDTH = 63  # of the table of calls without its cells cut
+
+
 class Painter:
     def __init__(self, colour):
         self.colour = colour
@@ -74,7 +77,7 @@ def draw(state, events, log, status, elapsed_seconds, next_in, colour, size):
                                " every invariant."))
     room = height - len(lines) - len(footer)
     if width >= 110:
-        left = width * 48 // 100
+        left = max(CALLS_WIDTH, width * 45 // 100)
         table = calls(paint, state, left, room)
         feed = event_feed(paint, events, width - left - 1, room)
         lines += [fit(a, left) + " " + b for a, b in zip(table, feed)]
@@ -126,28 +129,28 @@ def coins(paint, state, width):
         f" - {state.first_minutes:,} by the API - {state.charged:,} + {state.given_back:,}  "
         + verdict,
         f" {ongoing:>9,} calls ({ongoing - video} audio, {video} video), {state.online} people"
-        f" online;  by hand: {state.api_starts} begun, {state.api_ends} hung up;"
-        f"  {state.published:,} messages published",
+        f" online;  by the API: {state.api_starts} begun, {state.api_ends} ended;"
+        f"  {state.published:,} messages",
     ]
 
 
 def calls(paint, state, width, rows):
     """The calls nearest to their end first, then the longest."""
-    lines = [paint("title", fit(f" {'CALL':>5} {'CALLER':<11}{'LISTENER':<11}{'TYPE':<6}"
-                                f"{'MIN':>4}{'COINS':>7}{'LEFT':>7}", width))]
+    lines = [paint("title", fit(f"{'CALL':>6} {'CALLER':<11}{'LISTENER':<11}{'TYPE':<5}"
+                                f"{'MIN':>4}{'COINS':>6}{'LEFT':>6}", width))]
     ranked = sorted(state.calls, key=lambda call: (
         call.seconds_unseen < 300, call.minutes_left, -call.seconds))
     for call in ranked[:max(0, rows - 1)]:
         note, style = f"{call.minutes_left} min", ""
         if call.seconds_unseen > 300:
-            note, style = f"unseen {clock(call.seconds_unseen)}", "magenta"
+            note, style = f"ghost {clock(call.seconds_unseen)}", "magenta"
         elif call.minutes_left == 0:
             note, style = f"{60 - call.seconds % 60} s", "red"
         elif call.minutes_left == 1:
             style = "yellow"
         lines.append(paint(style, fit(
-            f" {call.call_id:>5} {call.caller:<11}{call.listener:<11}{call.call_type:<6}"
-            f"{call.seconds // 60 + 1:>4}{call.coins:>7}{call.balance:>7}  {note}", width)))
+            f"{call.call_id:>6} {call.caller:<11}{call.listener:<11}{call.call_type:<5}"
+            f"{call.seconds // 60 + 1:>4}{call.coins:>6}{call.balance:>6}  {note}", width)))
     return lines + [""] * (rows - len(lines))
 
 
