@@ -78,7 +78,7 @@ TEST_CASE("badges: talk time of the day before decides, at the exact thresholds"
   CHECK(report.counts[4].first == "errors");
 }
 
-TEST_CASE("badges: each listener gets one, also without calls; nobody else does") {
+TEST_CASE("badges: each listener gets one, also without calls, and nobody else does") {
   Badges bench;
   const int idle = bench.listener();
   const int customer = bench.db.add_user("customer");

@@ -70,7 +70,7 @@ TEST_CASE("a status update says what the database says") {
   CHECK(all[1]["data"]["wait_time"].is_null());
 }
 
-TEST_CASE("NULLs and a missing status row are an offline user; one who is gone is absent") {
+TEST_CASE("NULLs and a missing status row are an offline user, and one who is gone is absent") {
   Events bench;
   const int nulls = bench.db.add_user();
   bench.db.add_status(nulls, {});
