@@ -36,6 +36,8 @@ saathii_use_ccache() {
     fi
   fi
   export CCACHE_DIR
+  # So that a checkout in another place finds what this one compiled.
+  export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
   mkdir -p "$CCACHE_DIR"
 }
 
