@@ -44,7 +44,11 @@ void JobLoop::ask_past(Instant now) {
   asked_at_ = now;
   shared_.ledger.ask_past(name(), now, [this](Past past) {
     past_ = std::move(past);
-    timer_->poke();
+    if (finished_) {
+      settle_at_exit();
+    } else {
+      timer_->poke();
+    }
   });
 }
 

@@ -147,41 +147,51 @@ asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string_view what
 }
 
 asio::awaitable<void> LedgerKeeper::ask_questions() {
-  while (!closed_ && !questions_.empty()) {
+  while (!questions_.empty()) {
     const Question& question = questions_.front();
+    const bool last_try = closed_;
     Past past;
     const Call outcome = co_await call([&] { past = ledger_.past(question.job, question.now); });
     if (outcome == Call::done) {
       question.answer(std::move(past));
       questions_.pop_front();
+    } else if (last_try) {
+      co_return;
     } else {
       co_await back_off(outcome, "the past runs cannot be read");
     }
   }
 }
 
-/// Until the tables are there and every job's past is known.
-asio::awaitable<void> LedgerKeeper::begin() {
-  while (!closed_) {
+asio::awaitable<bool> LedgerKeeper::prepare() {
+  for (;;) {
+    const bool last_try = closed_;
     const Call outcome = co_await call([&] { options_.prepare(stop_.get_token()); }, false);
     if (outcome == Call::done) {
-      prepared_ = true;
-      break;
+      co_return true;
     }
     if (outcome == Call::refused) {
       closed_ = true;
-      give_up_ = true;
-      give_verdict();
       if (refused_) {
         refused_(last_error_);
       }
-      co_return;
+      co_return false;
+    }
+    if (last_try) {
+      co_return false;
     }
     co_await back_off(outcome, "the database is not ready for saathiid");
   }
-  co_await ask_questions();
+}
+
+/// Until the tables are there and every job's past is known.
+asio::awaitable<void> LedgerKeeper::begin() {
+  const bool prepared = co_await prepare();
+  if (prepared) {
+    co_await ask_questions();
+  }
   // Newer outcomes without the older ones would hide that those are missing.
-  give_up_ = !prepared_ || !questions_.empty();
+  give_up_ = !prepared || !questions_.empty();
   give_verdict();
   // Jobs that wait account for their past before anything newer is written.
   co_await asio::post(executor_, asio::use_awaitable);
@@ -193,6 +203,7 @@ asio::awaitable<void> LedgerKeeper::flush() {
                             std::make_move_iterator(queue_.begin() + count));
   queue_.erase(queue_.begin(), queue_.begin() + count);
   in_flight_ = batch.size();
+  const bool last_try = closed_;
   const Call outcome = co_await call([&] { ledger_.record(batch); });
   in_flight_ = 0;
   if (outcome == Call::done) {
@@ -215,7 +226,7 @@ asio::awaitable<void> LedgerKeeper::flush() {
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()),
                 std::make_move_iterator(batch.end()));
-  if (closed_) {
+  if (last_try) {
     give_up_ = true;
   } else {
     co_await back_off(outcome, "the run ledger cannot be written");

@@ -92,6 +92,7 @@ class LedgerKeeper {
   template <typename Work>
   boost::asio::awaitable<Call> call(Work work, bool limited = true);
   boost::asio::awaitable<void> begin();
+  boost::asio::awaitable<bool> prepare();
   boost::asio::awaitable<void> ask_questions();
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
@@ -120,7 +121,6 @@ class LedgerKeeper {
   bool finished_ = false;
   bool calling_ = false;
   bool poked_ = false;
-  bool prepared_ = false;
   bool give_up_ = false;
   std::size_t in_flight_ = 0;
   std::string last_error_;
