@@ -21,6 +21,7 @@ const KindInfo* find_kind(const std::vector<KindInfo>& kinds, std::string_view n
 
 std::vector<std::string_view> names_of(const std::vector<KindInfo>& kinds) {
   std::vector<std::string_view> names;
+  names.reserve(kinds.size());
   for (const auto& kind : kinds) names.push_back(kind.name);
   return names;
 }

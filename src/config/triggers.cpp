@@ -125,7 +125,10 @@ std::optional<Trigger> read_trigger(const Table& table, Position table_at, const
     if (!is_trigger(entry)) continue;
     std::string error;
     auto read = read_rule(entry, error);
-    if (!read) findings.add(entry.node.at, path + "." + entry.key + ": " + error);
+    if (!read) {
+      findings.add(entry.node.at,
+                   std::string(path).append(".").append(entry.key).append(": ") + error);
+    }
     if (first != nullptr) {
       findings.add(entry.key_at, path + ": found a second trigger, \"" + entry.key + "\" at " +
                                      print(entry.key_at) + " beside \"" + first->key + "\" at " +

@@ -28,6 +28,7 @@ std::string_view nearest_zone(std::string_view name) {
   const auto names = zone_names();
   if (const auto near = nearest(name, names); !near.empty()) return near;
   std::vector<std::string_view> cities;
+  cities.reserve(names.size());
   for (const auto zone : names) cities.push_back(zone.substr(zone.rfind('/') + 1));
   const auto city = nearest(name.substr(name.rfind('/') + 1), cities);
   if (city.empty()) return {};

@@ -13,7 +13,7 @@
 namespace saathii::jobs {
 namespace {
 
-constexpr std::size_t chunk_bytes = 64 * 1024;
+constexpr std::size_t chunk_bytes = 65'536;
 constexpr int most_archive_names = 1000;
 
 /// Compresses what is written and passes it on to a file.
