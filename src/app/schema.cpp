@@ -51,7 +51,7 @@ void ensure_schema(postgres::Pool& pool, bool migrate, const std::stop_token& st
     throw std::runtime_error(verdict.message);
   }
   for (const std::string& line : postgres::migrate(pool, stop)) {
-    log::info("schema saathii_tasks migrated to " + line);
+    log::info("schema saathii_tasks migrated: " + line);
   }
 }
 
@@ -60,7 +60,7 @@ int run_migrate(postgres::Pool& pool) {
   try {
     const auto lines = postgres::migrate(pool, foreground.token());
     for (const std::string& line : lines) {
-      std::printf("schema saathii_tasks migrated to %s\n", line.c_str());
+      std::printf("migrated: %s\n", line.c_str());
     }
     if (lines.empty()) {
       std::printf("schema saathii_tasks has version %d already: nothing to do\n",

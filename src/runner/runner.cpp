@@ -72,6 +72,11 @@ Ending Runner::run() {
     spawn(beat());
   }
   asio::post(loop_, [this] {
+    std::vector<std::string> names;
+    for (const auto& job : jobs_) {
+      names.push_back(job->name());
+    }
+    log::info(fmt::format("started; jobs: {}", fmt::join(names, ", ")));
     for (Observer* observer : shared_.observers) {
       observer->armed(jobs_.size());
     }
