@@ -56,8 +56,12 @@ saathii_build() {
     cat "$log" >&2
     return 1
   fi
-  if ! saathii_run "${saathii_around[@]}" cmake --build "$ROOT/build/$preset" -j "$(nproc)" "${targets[@]}" \
-    >>"$log" 2>&1; then
+  local -a build=("${saathii_around[@]}" cmake --build "$ROOT/build/$preset" -j "$(nproc)"
+    "${targets[@]}")
+  # A person sees how far it is; elsewhere only what went wrong is worth a line.
+  if [[ -t 1 ]]; then
+    saathii_run "${build[@]}"
+  elif ! saathii_run "${build[@]}" >>"$log" 2>&1; then
     if [[ $saathii_interrupted == no ]]; then tail -n 60 "$log" >&2; fi
     return 1
   fi
