@@ -19,7 +19,7 @@ saathii_run() {
 }
 saathii_interrupted=no
 
-# Words before cmake --build and ctest, such as "setarch -R". Building runs the
+# Words before ninja and ctest, such as "setarch -R". Building runs the
 # test programs too, to list their cases.
 saathii_around=()
 
@@ -45,8 +45,6 @@ saathii_use_ccache() {
 saathii_build() {
   local preset=$1 log
   shift
-  local -a targets=()
-  if (($# > 0)); then targets=(--target "$@"); fi
   log=$ROOT/build/$preset.log
   mkdir -p "$ROOT/build"
   saathii_use_ccache
@@ -56,8 +54,8 @@ saathii_build() {
     cat "$log" >&2
     return 1
   fi
-  local -a build=("${saathii_around[@]}" cmake --build "$ROOT/build/$preset" -j "$(nproc)"
-    "${targets[@]}")
+  # ninja itself, because it ends its compilers when it is told to end.
+  local -a build=("${saathii_around[@]}" ninja -C "$ROOT/build/$preset" -j "$(nproc)" "$@")
   # A person sees how far it is; elsewhere only what went wrong is worth a line.
   if [[ -t 1 ]]; then
     saathii_run "${build[@]}"
