@@ -30,11 +30,26 @@ Pool::Pool(config::Postgres settings, ServerState& state)
 Pool::~Pool() = default;
 
 Pool::Lease Pool::lease(const std::stop_token& stop) {
+  return Lease{*this, take(stop, IfNoneFree::wait), stop};
+}
+
+std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop) {
+  auto session = take(stop, IfNoneFree::give_up);
+  if (session == nullptr) {
+    return std::nullopt;
+  }
+  return std::optional<Lease>(std::in_place, *this, std::move(session), stop);
+}
+
+std::unique_ptr<Session> Pool::take(const std::stop_token& stop, IfNoneFree if_none_free) {
   std::unique_ptr<Session> session;
   {
     std::unique_lock lock(mutex_);
-    const bool ready = freed_.wait(
-        lock, stop, [this] { return !idle_.empty() || open_ < settings_.max_sessions; });
+    const auto is_free = [this] { return !idle_.empty() || open_ < settings_.max_sessions; };
+    if (if_none_free == IfNoneFree::give_up && !is_free()) {
+      return nullptr;
+    }
+    const bool ready = freed_.wait(lock, stop, is_free);
     if (!ready || stop.stop_requested()) {
       throw Stopped("stopped while waiting for a PostgreSQL session");
     }
@@ -58,7 +73,7 @@ Pool::Lease Pool::lease(const std::stop_token& stop) {
       throw;
     }
   }
-  return Lease{*this, std::move(session), stop};
+  return session;
 }
 
 void Pool::give_back(std::unique_ptr<Session> session) {

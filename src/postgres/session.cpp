@@ -1,8 +1,13 @@
 #include "saathii/postgres/session.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
 
 #include "saathii/config/url.hpp"
 
@@ -102,14 +107,19 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
     state_.report_down(reason);
     throw Unavailable("postgres", reason);
   }
-  socket_ = connection_->sock();
+  socket_ = ::fcntl(connection_->sock(), F_DUPFD_CLOEXEC, 0);
+  if (socket_ < 0) {
+    throw std::system_error(errno, std::generic_category(), "a descriptor for PostgreSQL");
+  }
   state_.report_up();
 }
+
+Session::~Session() { ::close(socket_); }
 
 void Session::interrupt() const noexcept { ::shutdown(socket_, SHUT_RDWR); }
 
 bool Session::usable() const noexcept {
-  if (broken_) {
+  if (broken_ || !connection_->is_open()) {
     return false;
   }
   // On an idle connection anything to read is the server's farewell.

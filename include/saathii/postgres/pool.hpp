@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -46,9 +47,16 @@ class Pool {
   /// requested.
   [[nodiscard]] Lease lease(const std::stop_token& stop);
 
+  /// The same without waiting: nothing if all sessions are taken. For who holds
+  /// one already, and so must not wait for another.
+  [[nodiscard]] std::optional<Lease> try_lease(const std::stop_token& stop);
+
   [[nodiscard]] ServerState& state() const { return state_; }
 
  private:
+  enum class IfNoneFree { wait, give_up };
+  /// Null if none is free and that is all right.
+  std::unique_ptr<Session> take(const std::stop_token& stop, IfNoneFree if_none_free);
   void give_back(std::unique_ptr<Session> session);
 
   const config::Postgres settings_;

@@ -33,6 +33,7 @@ class Session {
   /// Connects. Throws Unavailable within about connect_timeout, and
   /// std::invalid_argument for a URL that config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
+  ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -97,6 +98,8 @@ class Session {
 
   ServerState& state_;
   std::unique_ptr<pqxx::connection> connection_;
+  /// A descriptor of our own for the connection's socket: libpq closes its own
+  /// when the connection breaks, and the number may be another file's then.
   int socket_ = -1;
   bool broken_ = false;
   std::set<std::string_view> prepared_;
