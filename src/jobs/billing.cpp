@@ -100,7 +100,11 @@ std::vector<int> lock_calls(postgres::Session& session, pqxx::transaction_base& 
 std::vector<int> lock_calls_to_end(postgres::Session& session, pqxx::transaction_base& transaction,
                                    const std::vector<int>& call_ids) {
   session.exec(transaction, sql::billing::ensure_listener_wallets, postgres::to_array(call_ids));
-  return lock(session, transaction, call_ids, sql::billing::lock_party_wallets);
+  auto locked = lock(session, transaction, call_ids, sql::billing::lock_party_wallets);
+  if (!locked.empty()) {
+    session.exec(transaction, sql::billing::lock_statuses, postgres::to_array(locked));
+  }
+  return locked;
 }
 
 std::vector<Charged> charge(postgres::Session& session, pqxx::transaction_base& transaction,
@@ -108,6 +112,12 @@ std::vector<Charged> charge(postgres::Session& session, pqxx::transaction_base& 
                             std::int64_t catch_up_limit) {
   return charge_up_to(session, transaction, postgres::to_array(call_ids), "{}", moment,
                       catch_up_limit);
+}
+
+void open(postgres::Session& session, pqxx::transaction_base& transaction,
+          const std::vector<Ending>& endings, Instant moment) {
+  session.exec(transaction, sql::billing::open, Columns(endings).call_ids, to_iso8601(moment),
+               minute_interval());
 }
 
 std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <span>
 
 #include "call_cleanup.sql.hpp"
 #include "saathii/jobs/billing.hpp"
@@ -19,6 +20,11 @@ constexpr const char* reason_texts[][2] = {
     {"overdue", "its expected length was over"},
     {"no_wait_time", "its wait_time was used up"},
 };
+
+/// Beyond so many calls that cannot be ended alone, the fault is not theirs.
+constexpr int max_failed_calls = 20;
+
+using Page = std::span<const billing::Ending>;
 
 std::string_view text_of(std::string_view reason) {
   for (const auto& [word, text] : reason_texts) {
@@ -46,7 +52,9 @@ class Run {
   /// Calls after `last` that must end; of `only` where given.
   std::vector<billing::Ending> doomed(pqxx::transaction_base& transaction, int last,
                                       const std::optional<std::string>& only);
-  void end(const std::vector<billing::Ending>& page);
+  void end(Page page);
+  void end_or_split(Page page);
+  void give_up_on(const billing::Ending& call, const std::exception& error);
   void tell(const std::vector<billing::Ended>& ended);
 
   const Context& context_;
@@ -55,6 +63,7 @@ class Run {
   CallProjection projection_;
   std::map<std::string, std::int64_t> by_reason_;
   std::int64_t ended_ = 0;
+  std::int64_t failed_ = 0;
   std::int64_t coins_ = 0;
   std::int64_t refunded_ = 0;
 };
@@ -81,7 +90,7 @@ Report Run::run() {
         session_.autocommit([&](auto& each) { return doomed(each, last, std::nullopt); });
     if (!page.empty()) {
       last = page.back().call_id;
-      end(page);
+      end_or_split(page);
     }
     if (page.size() < batch_size) {
       break;
@@ -95,14 +104,48 @@ Report Run::run() {
   }
   report.counts.emplace_back("coins", coins_);
   report.counts.emplace_back("refunded", refunded_);
+  report.counts.emplace_back("failed", failed_);
   report.summary = fmt::format("{} calls ended", ended_);
   if (coins_ > 0 || refunded_ > 0) {
     report.summary += fmt::format(", {} coins charged, {} given back", coins_, refunded_);
   }
+  if (failed_ > 0) {
+    report.summary += fmt::format("; {} could not be ended", failed_);
+  }
   return report;
 }
 
-void Run::end(const std::vector<billing::Ending>& page) {
+/// One call that the database refuses to end, or a row that is locked for long,
+/// must not keep all others: what fails is halved until the call is alone.
+void Run::end_or_split(Page page) {
+  try {
+    end(page);
+  } catch (const Unavailable&) {
+    throw;
+  } catch (const Stopped&) {
+    throw;
+  } catch (const std::exception& error) {
+    context_.throw_if_stopped();
+    if (page.size() == 1) {
+      give_up_on(page.front(), error);
+      return;
+    }
+    end_or_split(page.first(page.size() / 2));
+    end_or_split(page.subspan(page.size() / 2));
+  }
+}
+
+void Run::give_up_on(const billing::Ending& call, const std::exception& error) {
+  log::error(fmt::format("call {} could not be ended and is tried again by the next run: {}",
+                         call.call_id, error.what()),
+             {{"CALL_ID", std::to_string(call.call_id)}});
+  if (++failed_ > max_failed_calls) {
+    throw std::runtime_error(fmt::format("more than {} calls could not be ended, the last: {}",
+                                         max_failed_calls, error.what()));
+  }
+}
+
+void Run::end(Page page) {
   std::vector<int> ids;
   for (const auto& ending : page) {
     ids.push_back(ending.call_id);
@@ -113,9 +156,10 @@ void Run::end(const std::vector<billing::Ending>& page) {
     const auto locked = billing::lock_calls_to_end(session_, transaction, ids);
     // Decided anew under the locks: a heartbeat or a top-up may have come.
     const auto endings = doomed(transaction, 0, postgres::to_array(locked));
+    billing::open(session_, transaction, endings, moment_);
+    refunded = billing::refund(session_, transaction, endings);
     coins = billing::charge_until_end(session_, transaction, endings, moment_,
                                       context_.settings.integer("charge_catch_up_limit"));
-    refunded = billing::refund(session_, transaction, endings);
     return billing::settle(session_, transaction, endings, context_.platform);
   });
   coins_ += coins;

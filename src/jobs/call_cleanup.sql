@@ -4,7 +4,7 @@
 -- Calls that the contract says must end, when each ended, and why.
 SELECT c.call_id,
        CASE WHEN seen.last < $1::timestamptz - $4::interval THEN seen.last
-            ELSE $1::timestamptz END AS end_time,
+            ELSE greatest($1::timestamptz, c.start_time) END AS end_time,
        CASE WHEN seen.last < $1::timestamptz - $4::interval THEN 'not_seen'
             WHEN caller.wait_time <= 0 THEN 'no_wait_time'
             ELSE 'overdue' END AS reason
@@ -18,14 +18,15 @@ SELECT c.call_id,
    AND ($7::int[] IS NULL OR c.call_id = ANY ($7::int[]))
    AND (seen.last < $1::timestamptz - $4::interval
         OR caller.wait_time <= 0
-        OR (c.start_time + caller.wait_time * $2::interval < $1::timestamptz - $3::interval
+        OR (c.start_time + least(caller.wait_time, 10000000) * $2::interval < $1::timestamptz - $3::interval
             -- A caller who topped up since is not cut off.
             AND (SELECT c.start_time
-                          + (coalesce(charged.minute,
-                                      CASE WHEN c.coins_spent > 0
-                                           THEN greatest(1, c.coins_spent / at_start.coins)
-                                           ELSE 0 END)
-                             + coalesce(w.balance_coins, 0) / latest.coins) * $2::interval
+                          + least(10000000,
+                                  coalesce(charged.minute,
+                                           CASE WHEN c.coins_spent > 0
+                                                THEN greatest(1, c.coins_spent / at_start.coins)
+                                                ELSE 0 END)
+                                  + coalesce(w.balance_coins, 0) / latest.coins) * $2::interval
                    FROM (SELECT coins FROM saathii_tasks.coin_rate
                           WHERE call_type = c.call_type AND valid_from <= c.start_time
                           ORDER BY valid_from DESC LIMIT 1) AS at_start

@@ -1,5 +1,7 @@
 #include "saathii/jobs/call_projection.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -23,6 +25,8 @@ constexpr int page_calls = 5000;
 constexpr const char* scan_keys = "1000";
 /// A SCAN over ten million keys; beyond it the TTL does the rest.
 constexpr int max_scans = 10'000;
+/// A call changes once a minute; where that is not enough the next run repairs.
+constexpr int max_verify_rounds = 3;
 
 std::string key_of(int call_id) { return std::string{key_prefix} + std::to_string(call_id); }
 
@@ -30,6 +34,16 @@ std::string text_of(const std::optional<int>& id) { return id ? std::to_string(*
 
 nlohmann::json json_of(const std::optional<int>& id) {
   return id ? nlohmann::json(*id) : nlohmann::json(nullptr);
+}
+
+/// "{1,2}" of one member of each.
+template <typename Items, typename Member>
+std::string array_of(const Items& items, Member member) {
+  std::string text = "{";
+  for (const auto& item : items) {
+    fmt::format_to(std::back_inserter(text), "{}{}", text.size() == 1 ? "" : ",", member(item));
+  }
+  return text + "}";
 }
 
 redis::Command publish(const nlohmann::ordered_json& event) {
@@ -64,14 +78,14 @@ std::optional<int> call_of(std::string_view key) {
 void CallProjection::charged(postgres::Session& session,
                              const std::vector<billing::Charged>& calls) {
   std::vector<redis::Command> commands;
-  std::vector<int> written;
+  std::vector<Shown> shown;
   std::int64_t warnings = 0;
   for (const auto& call : calls) {
     if (call.minutes == 0) {
       continue;
     }
     add_hash(commands, call);
-    written.push_back(call.call_id);
+    shown.push_back({call.call_id, call.coins_spent});
     if (is_to_warn(call)) {
       ++warnings;
       commands.push_back(publish({{"type", "low_balance"},
@@ -88,7 +102,7 @@ void CallProjection::charged(postgres::Session& session,
       const std::scoped_lock lock(mutex_);
       warned_ += warnings;
     }
-    remove_ended(session, written);
+    verify(session, std::move(shown));
   }
 }
 
@@ -124,13 +138,11 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
 }
 
 void CallProjection::repair(postgres::Session& session) {
-  if (is_marked()) {
-    return;
-  }
-  if (write_ongoing(session) && remove_strangers(session) &&
+  if (!is_marked() && write_ongoing(session) && remove_strangers(session) &&
       send({{"SET", marker_key, to_iso8601(moment_)}})) {
-    memory_.repaired_generation = client_.generation();
+    repaired_generation_ = client_.generation();
   }
+  memory_.repaired_generation = repaired_generation_;
 }
 
 std::int64_t CallProjection::warned() const {
@@ -154,7 +166,7 @@ bool CallProjection::send(const std::vector<redis::Command>& commands) {
   } catch (const Unavailable&) {
     // The client has told the server's state; the next repair makes it good.
     complete_ = false;
-    memory_.repaired_generation.reset();
+    repaired_generation_.reset();
     return false;
   }
 }
@@ -163,8 +175,6 @@ void CallProjection::remove_ended(postgres::Session& session, const std::vector<
   if (call_ids.empty()) {
     return;
   }
-  // The API deletes a hash after it has committed the end: what PostgreSQL still
-  // calls ongoing here will be deleted after our write.
   const auto gone = session.autocommit([&](auto& each) {
     return session.exec(each, sql::billing::no_longer_ongoing, postgres::to_array(call_ids))[0][0]
         .template as<std::string>();
@@ -176,13 +186,44 @@ void CallProjection::remove_ended(postgres::Session& session, const std::vector<
   send(commands);
 }
 
+/// What another program committed and showed before our write came after it, is
+/// read again and shown again, until what was shown last is what holds.
+void CallProjection::verify(postgres::Session& session, std::vector<Shown> shown) {
+  for (int rounds = 0; !shown.empty() && rounds < max_verify_rounds; ++rounds) {
+    const auto call_ids = array_of(shown, [](const Shown& call) { return call.call_id; });
+    const auto coins_spent = array_of(shown, [](const Shown& call) { return call.coins_spent; });
+    const auto drifted = session.autocommit([&](auto& each) {
+      return session.exec(each, sql::billing::drifted, call_ids, coins_spent);
+    });
+    shown.clear();
+    std::vector<redis::Command> commands;
+    for (const auto& row : drifted) {
+      const int call_id = row[0].as<int>();
+      if (row[1].is_null()) {
+        // The API deletes a hash after it has committed the end: what PostgreSQL
+        // still calls ongoing here will be deleted after our write.
+        commands.push_back({"DEL", key_of(call_id)});
+      } else {
+        commands.push_back({"HSET", key_of(call_id), "coins_spent", row[1].c_str()});
+        shown.push_back({call_id, row[1].as<std::int64_t>()});
+      }
+    }
+    send(commands);
+  }
+  if (!shown.empty()) {
+    const std::scoped_lock lock(mutex_);
+    complete_ = false;
+    repaired_generation_.reset();
+  }
+}
+
 bool CallProjection::write_ongoing(postgres::Session& session) {
   for (int last = 0;;) {
     const auto rows = session.autocommit([&](auto& each) {
       return session.exec(each, sql::billing::ongoing_page, last, page_calls);
     });
     std::vector<redis::Command> commands;
-    std::vector<int> written;
+    std::vector<Shown> shown;
     for (const auto& row : rows) {
       billing::Charged call;
       call.call_id = last = row[0].as<int>();
@@ -192,12 +233,12 @@ bool CallProjection::write_ongoing(postgres::Session& session) {
       call.start_epoch_s = row[4].as<std::int64_t>();
       call.coins_spent = row[5].as<std::int64_t>();
       add_hash(commands, call);
-      written.push_back(call.call_id);
+      shown.push_back({call.call_id, call.coins_spent});
     }
     if (!send(commands)) {
       return false;
     }
-    remove_ended(session, written);
+    verify(session, std::move(shown));
     if (rows.size() < page_calls) {
       return complete();
     }
@@ -237,7 +278,7 @@ bool CallProjection::is_marked() {
   const std::scoped_lock lock(mutex_);
   try {
     const auto reply = client_.command({"EXISTS", marker_key});
-    return reply.integer == 1 && memory_.repaired_generation == client_.generation();
+    return reply.integer == 1 && repaired_generation_ == client_.generation();
   } catch (const Unavailable&) {
     complete_ = false;
     return true;  // nothing can be repaired now

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <span>
 #include <thread>
 
@@ -65,6 +66,28 @@ std::vector<int> ids_of(Batch calls) {
   return ids;
 }
 
+/// The calls whose next started minute the balance does not cover, by id.
+std::vector<int> short_ones(const std::vector<billing::Charged>& calls) {
+  std::vector<int> ids;
+  for (const auto& call : calls) {
+    if (call.is_short) {
+      ids.push_back(call.call_id);
+    }
+  }
+  return ids;
+}
+
+/// Leaves those callers' calls one of whose calls is among `call_ids`, sorted.
+void keep_callers(std::vector<Due>& calls, const std::vector<int>& call_ids) {
+  std::set<int> callers;
+  for (const auto& due : calls) {
+    if (std::ranges::binary_search(call_ids, due.call_id)) {
+      callers.insert(due.user_id);
+    }
+  }
+  std::erase_if(calls, [&](const Due& due) { return !callers.contains(due.user_id); });
+}
+
 /// One run: finds the calls that are due and charges them, batch after batch,
 /// on a few sessions at once.
 class Run {
@@ -82,12 +105,14 @@ class Run {
 
  private:
   void work(postgres::Session& session);
+  void help();
+  void remember_failure();
   [[nodiscard]] Batch next_batch();
   void charge_batch(postgres::Session& session, Batch batch);
   void charge_or_split(postgres::Session& session, Batch batch);
-  std::vector<billing::Charged> charge_once(postgres::Session& session,
-                                            const std::vector<int>& call_ids);
-  void end_short(postgres::Session& session, const std::vector<int>& call_ids);
+  std::vector<int> charge_once(postgres::Session& session, const std::vector<int>& call_ids);
+  std::vector<int> end_short(postgres::Session& session, const std::vector<int>& call_ids);
+  void count(const std::vector<billing::Charged>& calls);
   void give_up_on(Batch caller, const std::exception& error);
 
   const Context& context_;
@@ -131,26 +156,36 @@ void Run::charge_all(postgres::Session& session) {
   {
     std::vector<std::jthread> helpers;
     for (std::size_t i = 1; i < sessions; ++i) {
-      helpers.emplace_back([this] {
-        try {
-          const auto lease = context_.postgres.lease(context_.stop);
-          work(*lease);
-        } catch (...) {
-          const std::scoped_lock lock(mutex_);
-          failure_ = failure_ ? failure_ : std::current_exception();
-        }
-      });
+      helpers.emplace_back([this] { help(); });
     }
     try {
       work(session);
     } catch (...) {
-      const std::scoped_lock lock(mutex_);
-      failure_ = failure_ ? failure_ : std::current_exception();
+      remember_failure();
     }
   }
   if (failure_) {
     std::rethrow_exception(failure_);
   }
+}
+
+/// On a second session, if there is one to be had at once: this run holds one
+/// already, and to wait for another could be to wait for itself.
+void Run::help() {
+  try {
+    const auto lease = context_.postgres.try_lease(context_.stop);
+    if (lease) {
+      work(**lease);
+    }
+  } catch (...) {
+    remember_failure();
+  }
+}
+
+/// The others go on: what can be charged is charged before the run fails.
+void Run::remember_failure() {
+  const std::scoped_lock lock(mutex_);
+  failure_ = failure_ ? failure_ : std::current_exception();
 }
 
 void Run::work(postgres::Session& session) {
@@ -162,9 +197,6 @@ void Run::work(postgres::Session& session) {
 
 Batch Run::next_batch() {
   const std::scoped_lock lock(mutex_);
-  if (failure_) {
-    return {};
-  }
   const Batch rest = Batch(due_).subspan(next_);
   const Batch batch = rest.first(
       whole_callers(rest, static_cast<std::size_t>(context_.settings.integer("batch_size"))));
@@ -208,61 +240,38 @@ void Run::give_up_on(Batch caller, const std::exception& error) {
 
 void Run::charge_batch(postgres::Session& session, Batch batch) {
   std::vector<Due> left(batch.begin(), batch.end());
-  // Every pass but the last ends a call, so that there are few: where a caller
-  // has two calls, the one that ended costs nothing and the other goes on.
+  keep_callers(left, charge_once(session, ids_of(left)));
+  // Every pass ends a call of each caller that is left, so that there are few:
+  // what comes after the ended call's minute on the same wallet is due again.
   while (!left.empty()) {
-    const auto calls = charge_once(session, ids_of(left));
-    projection_.charged(session, calls);
-    std::vector<int> short_calls;
-    for (const auto& call : calls) {
-      if (call.is_short) {
-        short_calls.push_back(call.call_id);
-      }
-    }
-    if (short_calls.empty()) {
-      return;
-    }
-    end_short(session, short_calls);
-    std::ranges::sort(short_calls);
-    std::vector<int> callers;
-    for (const auto& due : left) {
-      if (std::ranges::binary_search(short_calls, due.call_id)) {
-        callers.push_back(due.user_id);
-      }
-    }
-    std::erase_if(left, [&](const Due& due) {
-      return std::ranges::binary_search(short_calls, due.call_id) ||
-             !std::ranges::binary_search(callers, due.user_id);
-    });
+    const auto short_calls = end_short(session, ids_of(left));
+    keep_callers(left, short_calls);
+    std::erase_if(
+        left, [&](const Due& due) { return std::ranges::binary_search(short_calls, due.call_id); });
   }
 }
 
-std::vector<billing::Charged> Run::charge_once(postgres::Session& session,
-                                               const std::vector<int>& call_ids) {
-  auto calls = session.transact([&](auto& transaction) {
+std::vector<int> Run::charge_once(postgres::Session& session, const std::vector<int>& call_ids) {
+  const auto calls = session.transact([&](auto& transaction) {
     const auto locked = billing::lock_calls(session, transaction, call_ids);
     return locked.empty() ? std::vector<billing::Charged>{}
                           : billing::charge(session, transaction, locked, moment_,
                                             context_.settings.integer("charge_catch_up_limit"));
   });
-  const std::scoped_lock lock(mutex_);
-  for (const auto& call : calls) {
-    totals_.calls += call.minutes > 0 ? 1 : 0;
-    totals_.minutes += call.minutes - call.waived;
-    totals_.coins += call.coins;
-    totals_.waived += call.waived;
-  }
-  return calls;
+  count(calls);
+  projection_.charged(session, calls);
+  return short_ones(calls);
 }
 
-/// Ends calls whose next started minute the balance does not cover; decides
-/// anew under the locks of both parties' wallets, because a top-up may have come.
-void Run::end_short(postgres::Session& session, const std::vector<int>& call_ids) {
+/// Charges the given calls, all of their callers', and ends those whose next started minute
+/// the balance does not cover. Decided anew, under the locks of both parties'
+/// wallets: a top-up may have come. Returns the calls that ended.
+std::vector<int> Run::end_short(postgres::Session& session, const std::vector<int>& call_ids) {
   std::vector<billing::Charged> charged;
   const auto ended = session.transact([&](auto& transaction) {
     const auto locked = billing::lock_calls_to_end(session, transaction, call_ids);
+    charged.clear();
     if (locked.empty()) {
-      charged.clear();
       return std::vector<billing::Ended>{};
     }
     charged = billing::charge(session, transaction, locked, moment_,
@@ -273,16 +282,13 @@ void Run::end_short(postgres::Session& session, const std::vector<int>& call_ids
         endings.push_back({call.call_id, to_iso8601(moment_), "balance"});
       }
     }
-    return billing::settle(session, transaction, endings, context_.platform);
+    return endings.empty() ? std::vector<billing::Ended>{}
+                           : billing::settle(session, transaction, endings, context_.platform);
   });
+  count(charged);
   {
     const std::scoped_lock lock(mutex_);
     totals_.ended += static_cast<std::int64_t>(ended.size());
-    for (const auto& call : charged) {
-      totals_.minutes += call.minutes - call.waived;
-      totals_.coins += call.coins;
-      totals_.waived += call.waived;
-    }
   }
   for (const auto& call : ended) {
     log::info(fmt::format("call {} ended: the balance does not cover its next minute; {} minutes, "
@@ -293,6 +299,17 @@ void Run::end_short(postgres::Session& session, const std::vector<int>& call_ids
   }
   projection_.charged(session, charged);
   projection_.ended(session, ended);
+  return short_ones(charged);
+}
+
+void Run::count(const std::vector<billing::Charged>& calls) {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& call : calls) {
+    totals_.calls += call.minutes > 0 ? 1 : 0;
+    totals_.minutes += call.minutes - call.waived;
+    totals_.coins += call.coins;
+    totals_.waived += call.waived;
+  }
 }
 
 Report Run::report() const {

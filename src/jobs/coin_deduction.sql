@@ -23,7 +23,7 @@ WITH candidate AS MATERIALIZED (
                                     ELSE $5::bigint END
                      END) <= $1::timestamptz),
 judged AS (
-  SELECT candidate.call_id, coalesce(candidate.user_id, 0) AS user_id,
+  SELECT candidate.call_id, coalesce(candidate.user_id, -candidate.call_id) AS user_id,
          greatest(start_time, caller.last_seen, listener.last_seen)
            < $1::timestamptz - $3::interval AS held
     FROM candidate

@@ -78,8 +78,8 @@ RateBounds record_rates(postgres::Session& session, Instant moment, const config
 std::vector<int> lock_calls(postgres::Session& session, pqxx::transaction_base& transaction,
                             const std::vector<int>& call_ids);
 
-/// The same with the wallets of callers and listeners; missing listeners'
-/// wallets are created first.
+/// The same with the wallets and status rows of callers and listeners; missing
+/// listeners' wallets are created first.
 std::vector<int> lock_calls_to_end(postgres::Session& session, pqxx::transaction_base& transaction,
                                    const std::vector<int>& call_ids);
 
@@ -88,6 +88,11 @@ std::vector<int> lock_calls_to_end(postgres::Session& session, pqxx::transaction
 std::vector<Charged> charge(postgres::Session& session, pqxx::transaction_base& transaction,
                             const std::vector<int>& call_ids, Instant moment,
                             std::int64_t catch_up_limit);
+
+/// Writes down what the API had taken for calls that are about to end and were
+/// never charged here.
+void open(postgres::Session& session, pqxx::transaction_base& transaction,
+          const std::vector<Ending>& endings, Instant moment);
 
 /// Charges calls that are about to end for what is unpaid before each one's
 /// end, as far as the balance goes. Returns the coins charged.

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "saathii/jobs/billing.hpp"
@@ -20,7 +21,8 @@ namespace saathii::jobs {
 class CallProjection {
  public:
   /// What a job remembers from run to run: the connection on which Redis was
-  /// made whole.
+  /// made whole. Nothing while a run is under way, so that one that breaks off
+  /// between a commit and its showing leaves the next one to repair it.
   struct Memory {
     std::optional<std::uint64_t> repaired_generation;
   };
@@ -28,11 +30,14 @@ class CallProjection {
   /// For one run at `moment`. `client` and `memory` outlive the projection,
   /// which is the client's only user meanwhile.
   CallProjection(redis::Client& client, Memory& memory, Instant moment)
-      : client_(client), memory_(memory), moment_(moment) {}
+      : client_(client),
+        memory_(memory),
+        moment_(moment),
+        repaired_generation_(std::exchange(memory.repaired_generation, std::nullopt)) {}
 
   /// Writes the charged calls' hashes, renews their TTL and warns callers whose
-  /// coming minute is the last. A call that the API has ended in between is
-  /// removed again.
+  /// coming minute is the last. What has changed in PostgreSQL in between is
+  /// shown as it is then: a call that the API has ended is removed again.
   void charged(postgres::Session& session, const std::vector<billing::Charged>& calls);
 
   /// Removes the hashes of ended calls and publishes their end and the status
@@ -40,19 +45,27 @@ class CallProjection {
   void ended(postgres::Session& session, const std::vector<billing::Ended>& calls);
 
   /// Rewrites every ongoing call's hash and removes all others, if Redis may
-  /// have lost something since the last repair: a new connection, or its
-  /// marker key is gone. Call it after the run's charges.
+  /// lack something since the last repair: a new connection, its marker key is
+  /// gone, or a run broke off. Call it after the run's charges.
   void repair(postgres::Session& session);
 
   /// Warnings of a low balance that were published.
   [[nodiscard]] std::int64_t warned() const;
-  /// False if Redis was down at any time since the projection was made.
+  /// False if Redis was down at any time since the projection was made, or could
+  /// not be brought up to date.
   [[nodiscard]] bool complete() const;
 
  private:
+  /// A call and the coins_spent that its hash was given.
+  struct Shown {
+    int call_id;
+    std::int64_t coins_spent;
+  };
+
   /// Sends the commands; false, remembered, if Redis is down.
   bool send(const std::vector<redis::Command>& commands);
   void remove_ended(postgres::Session& session, const std::vector<int>& call_ids);
+  void verify(postgres::Session& session, std::vector<Shown> shown);
   bool write_ongoing(postgres::Session& session);
   bool remove_strangers(postgres::Session& session);
   [[nodiscard]] bool is_marked();
@@ -61,6 +74,7 @@ class CallProjection {
   redis::Client& client_;
   Memory& memory_;
   const Instant moment_;
+  std::optional<std::uint64_t> repaired_generation_;
   std::int64_t warned_ = 0;
   bool complete_ = true;
 };
