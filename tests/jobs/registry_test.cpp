@@ -44,8 +44,11 @@ TEST_CASE("each kind describes itself and makes instances") {
                         (std::string{kind.info.name} + ".cpp");
     CHECK(std::filesystem::exists(source));
   }
-  CHECK(names.contains("presence_cleanup"));
-  CHECK(names.contains("badge_assignment"));
+  for (const char* name :
+       {"presence_cleanup", "coin_deduction", "call_cleanup", "badge_assignment", "log_rotation"}) {
+    CAPTURE(name);
+    CHECK(names.contains(name));
+  }
 }
 
 TEST_CASE("the configuration gets the kinds in their order") {

@@ -74,6 +74,22 @@ TEST_CASE("a worker waits for a session, and gets it when it is given back") {
   waiting.join();
 }
 
+TEST_CASE("who may not wait gets a session only where one is free") {
+  Database db;
+  Pool pool(db.settings(2), db.state);
+  const auto held = pool.lease({});
+  {
+    const auto second = pool.try_lease({});
+    REQUIRE(second.has_value());
+    CHECK(backend_of(*second) != backend_of(held));
+    CHECK_FALSE(pool.try_lease({}).has_value());
+  }
+  CHECK(pool.try_lease({}).has_value());
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK_THROWS_AS(pool.try_lease(stop.get_token()), Stopped);
+}
+
 TEST_CASE("a stop ends the wait for a session") {
   Database db;
   Pool pool(db.settings(1), db.state);
