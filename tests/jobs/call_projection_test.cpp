@@ -56,7 +56,7 @@ TEST_CASE("on end the key is deleted") {
   CHECK_FALSE(calls.has(call));
 }
 
-TEST_CASE("Redis down never stops charging; when it is back the projection is repaired whole") {
+TEST_CASE("Redis down never stops charging, when it is back the projection is repaired whole") {
   Projected calls;
   const int call = calls.start(calls.user(1000), calls.user(0), -60);
   const int other = calls.start(calls.user(1000), calls.user(0), -10);

@@ -192,7 +192,7 @@ TEST_CASE("two calls on one wallet: minutes in the order in which they started")
   calls.check_invariants();
 }
 
-TEST_CASE("no wallet: balance 0; the call ends and its listener is paid for minute 1") {
+TEST_CASE("no wallet: balance 0, the call ends and its listener is paid for minute 1") {
   Calls calls;
   const int caller = calls.user(100);
   const int listener = calls.user(0);

@@ -222,7 +222,7 @@ TEST_CASE("a server that is lost and back costs no backoff to who was connected"
   CHECK(client.command({"PING"}).text == "PONG");
 }
 
-TEST_CASE("AUTH: needed, wrong and right; the password is in no text") {
+TEST_CASE("AUTH: needed, wrong and right, the password is in no text") {
   const std::string secret = "s3cr3t-Wörd";
   const std::string encoded = "s3cr3t-W%C3%B6rd";
   RedisServer server({"--requirepass", secret});

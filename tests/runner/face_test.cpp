@@ -166,7 +166,7 @@ TEST_CASE("no line of a status can be taken for another assignment") {
   CHECK(setup.manager.messages() == Messages{"STATUS=a READY=1"});
 }
 
-TEST_CASE("the heart beats at half the watchdog's time; without one, for the status only") {
+TEST_CASE("the heart beats at half the watchdog's time, without one, for the status only") {
   CHECK(Face::heartbeat_interval(Setup("10000000").notifier) == 5s);
   CHECK(Face::heartbeat_interval(Setup(nullptr).notifier) == 30s);
   CHECK(Face::heartbeat_interval(Notifier{}) == 0s);
