@@ -24,9 +24,8 @@ TEST_CASE("the job that CONTRIBUTING.md walks through is registered, configured 
                                         "[jobs.low_balances]\n"
                                         "every = \"5m\"\n"
                                         "coins = 51\n",
-                                    "walk.toml", jobs::kind_infos(), [](auto) {
-                                      return std::optional<std::string>{};
-                                    });
+                                    "walk.toml", jobs::kind_infos(),
+                                    [](auto) { return std::optional<std::string>{}; });
   for (const auto& problem : loaded.problems) {
     UNSCOPED_INFO(problem.to_string());
   }
@@ -49,10 +48,10 @@ TEST_CASE("the job that CONTRIBUTING.md walks through is registered, configured 
 }
 
 TEST_CASE("an invalid setting of the walked job is refused like any other") {
-  const auto loaded = config::parse("[postgres]\nurl = \"postgresql:///x\"\n"
-                                    "[jobs.low_balances]\nevery = \"5m\"\ncoins = 0\n",
-                                    "walk.toml", jobs::kind_infos(),
-                                    [](auto) { return std::optional<std::string>{}; });
+  const auto loaded = config::parse(
+      "[postgres]\nurl = \"postgresql:///x\"\n"
+      "[jobs.low_balances]\nevery = \"5m\"\ncoins = 0\n",
+      "walk.toml", jobs::kind_infos(), [](auto) { return std::optional<std::string>{}; });
   REQUIRE(loaded.problems.size() == 1);
   CHECK(loaded.problems.front().line == 5);
 }
