@@ -126,7 +126,7 @@ per_wallet AS MATERIALIZED (
    WHERE total <= balance AND wallet_id IS NOT NULL
    GROUP BY wallet_id),
 short AS MATERIALIZED (
-  SELECT DISTINCT ON (payer) call_id
+  SELECT DISTINCT ON (payer) payer, call_id
     FROM priced
    WHERE total > balance
    ORDER BY payer, minute_start, call_id),
@@ -166,17 +166,18 @@ after AS MATERIALIZED (
   SELECT call.*, coalesce(per_call.minutes, 0) AS minutes, coalesce(per_call.coins, 0) AS coins,
          coalesce(per_call.waived, 0) AS waived,
          call.balance - coalesce(per_wallet.coins, 0) AS balance_left,
-         short.call_id IS NOT NULL AS is_short
+         coalesce(short.call_id = call.call_id, false) AS is_short,
+         short.payer IS NOT NULL AS is_judged_again
     FROM call
     LEFT JOIN per_call ON per_call.call_id = call.call_id
     LEFT JOIN per_wallet ON per_wallet.wallet_id = call.wallet_id
-    LEFT JOIN short ON short.call_id = call.call_id),
+    LEFT JOIN short ON short.payer = call.payer),
 expected AS (
   SELECT party.user_id,
          least(max(paid + minutes + balance_left / next_rate), 2147483647)::int AS wait_time
     FROM after
    CROSS JOIN LATERAL (VALUES (user_id), (listener_id)) AS party (user_id)
-   WHERE NOT is_short AND NOT is_closing
+   WHERE NOT is_judged_again AND NOT is_closing
    GROUP BY party.user_id),
 -- A row that a heartbeat holds is not waited for: the next minute sets it.
 differing AS (
