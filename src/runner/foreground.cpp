@@ -46,16 +46,18 @@ bool Foreground::interrupted() const {
   return state_.interrupted;
 }
 
-Foreground::Outcome Foreground::run(const JobSpec& spec, std::optional<Instant> at) {
-  std::stop_source stop;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (!state_.interrupted) {
-      state_.stop = stop;
-    }
-    state_.timed_out = false;
-    stop = state_.stop;
+/// One that an earlier run's limit cannot reach; after a signal, the stopped one.
+std::stop_source Foreground::next_stop() {
+  const std::scoped_lock lock(mutex_);
+  state_.timed_out = false;
+  if (!state_.interrupted) {
+    state_.stop = std::stop_source{};
   }
+  return state_.stop;
+}
+
+Foreground::Outcome Foreground::run(const JobSpec& spec, std::optional<Instant> at) {
+  const std::stop_source stop = next_stop();
   boost::asio::post(watch_, [this, stop, limit = spec.job.run.timeout] {
     limit_.expires_after(limit);
     limit_.async_wait([this, stop](const boost::system::error_code& error) mutable {
@@ -80,10 +82,6 @@ Foreground::Outcome Foreground::run(const JobSpec& spec, std::optional<Instant> 
   outcome.busy = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
   const std::scoped_lock lock(mutex_);
   outcome.timed_out = state_.timed_out && outcome.result.status != Result::Status::succeeded;
-  // A limit that fires from here on finds another source.
-  if (!state_.interrupted) {
-    state_.stop = std::stop_source{};
-  }
   return outcome;
 }
 

@@ -37,6 +37,7 @@ JobLoop::JobLoop(Shared& shared, JobSpec spec)
 void JobLoop::arm() {
   armed_at_ = shared_.clock.now();
   history_.cursor = armed_at_;
+  start_pending_ = spec_.job.run.run_at_start;
   ask_past(armed_at_);
 }
 
@@ -53,10 +54,6 @@ void JobLoop::ask_past(Instant now) {
 }
 
 asio::awaitable<void> JobLoop::run() {
-  bool run_at_start = spec_.job.run.run_at_start;
-  if (run_at_start) {
-    co_await wait_for_verdict();
-  }
   std::optional<SteadyTime> began;  // of the run that has just ended
   while (!shared_.stopping) {
     std::optional<Instant> busy_since;
@@ -73,9 +70,7 @@ asio::awaitable<void> JobLoop::run() {
     if (plan.past_unknown && !asked_at_) {
       ask_past(now);
     }
-    if (std::exchange(run_at_start, false) && plan.due.empty()) {
-      plan.due.push_back(now);
-    }
+    add_run_at_start(now, plan);
     began.reset();
     if (plan.due.empty()) {
       co_await timer_->wait_until(plan.wake);
@@ -96,20 +91,25 @@ asio::awaitable<void> JobLoop::run() {
   shared_.idle.ring();
 }
 
-asio::awaitable<void> JobLoop::wait_for_verdict() {
-  const Instant until = shared_.clock.now() + verdict_timeout;
-  waiting_for_verdict_ = true;
-  while (!shared_.stopping && !shared_.ledger.has_verdict()) {
-    const Wake wake = co_await timer_->wait_until(until);
-    if (wake != Wake::poked) {
-      break;
-    }
+/// A job that runs at start does so once it is known that no late tick runs
+/// then anyway, or after a while.
+void JobLoop::add_run_at_start(Instant now, schedule::Plan& plan) {
+  if (!start_pending_) {
+    return;
   }
-  waiting_for_verdict_ = false;
+  const Instant latest = armed_at_ + verdict_timeout;
+  if (!plan.due.empty()) {
+    start_pending_ = false;
+  } else if (shared_.ledger.has_verdict() || now >= latest) {
+    start_pending_ = false;
+    plan.due.push_back(now);
+  } else {
+    plan.wake = std::min(plan.wake, latest);
+  }
 }
 
 void JobLoop::ledger_spoke() {
-  if (waiting_for_verdict_) {
+  if (start_pending_) {
     timer_->poke();
   }
 }

@@ -67,7 +67,7 @@ Ending Runner::run() {
     spawn(job->run());
   }
   spawn(ledger_.run());
-  spawn(watch_signals());
+  await_signal();
   if (options_.heartbeat > Duration{0}) {
     spawn(beat());
   }
@@ -122,20 +122,18 @@ void Runner::on_stop() {
   }
 }
 
-asio::awaitable<void> Runner::watch_signals() {
-  for (;;) {
-    boost::system::error_code error;
-    const int signal =
-        co_await signals_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+void Runner::await_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) {
-      co_return;
+      return;
     }
     if (signal == SIGHUP) {
       log::warning("SIGHUP is ignored: to use a changed configuration, restart saathiid");
     } else {
       on_stop();
     }
-  }
+    await_signal();
+  });
 }
 
 asio::awaitable<void> Runner::beat() {

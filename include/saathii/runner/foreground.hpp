@@ -44,6 +44,7 @@ class Foreground {
   };
 
   void await_signal();
+  [[nodiscard]] std::stop_source next_stop();
 
   mutable std::mutex mutex_;
   State state_;

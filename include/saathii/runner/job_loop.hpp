@@ -60,11 +60,11 @@ class JobLoop {
   enum class After { retry, next_tick, stopping };
   enum class StopReason { none, timeout, shutdown };
 
-  boost::asio::awaitable<void> wait_for_verdict();
   boost::asio::awaitable<TickEnd> run_tick(Instant tick);
   boost::asio::awaitable<Result> run_attempt(const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
   void ask_past(Instant now);
+  void add_run_at_start(Instant now, schedule::Plan& plan);
   void join_past();
   void settle_at_exit();
   void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
@@ -101,7 +101,7 @@ class JobLoop {
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
-  bool waiting_for_verdict_ = false;
+  bool start_pending_ = false;  ///< run_at_start, not yet done
 };
 
 /// The same number on every host and in every build: it spreads jitter.

@@ -71,7 +71,7 @@ class Runner {
  private:
   void on_stop();
   void refuse(const std::string& reason);
-  boost::asio::awaitable<void> watch_signals();
+  void await_signal();
   boost::asio::awaitable<void> beat();
   boost::asio::awaitable<void> drain();
   boost::asio::awaitable<bool> wait_for_jobs(Duration limit, int patience);
