@@ -71,12 +71,17 @@ TEST_CASE("a call that is said to have begun in 1970 costs what the balance cove
 
 TEST_CASE("calls that nobody called are payers of their own") {
   Calls calls;
-  const std::string listener = std::to_string(calls.user(0));
+  const int listener = calls.user(0);
+  const int full = calls.user(0);
+  calls.db.exec(fmt::format(
+      "UPDATE user_wallets SET withdrawable_money = 9999999999.99 WHERE user_id = {}", full));
   for (int i = 0; i < 30; ++i) {
-    calls.raw_call("NULL", listener, "audio", -60, "10");
+    calls.raw_call("NULL", std::to_string(i == 7 ? full : listener), "audio", -60, "10");
   }
-  CHECK(count(calls.deduct(0, {{"batch_size", std::int64_t{10}}}), "ended") == 30);
-  CHECK(calls.wallet(1, "withdrawable_money") == "30.00");
+  const auto report = calls.deduct(0, {{"batch_size", std::int64_t{10}}});
+  CHECK(count(report, "ended") == 29);
+  CHECK(count(report, "failed") == 1);
+  CHECK(calls.wallet(listener, "withdrawable_money") == "29.00");
 }
 
 TEST_CASE("minutes that somebody else had charged after the end are given back too") {
@@ -113,14 +118,15 @@ TEST_CASE("coins that one call gives back pay for what another has not paid") {
   calls.check_invariants();
 }
 
-TEST_CASE("a coin given back to a wallet of NULL counts") {
+TEST_CASE("coins given back to a wallet of NULL count") {
   Calls calls;
-  const int caller = calls.user(20, -1000);
+  const int caller = calls.user(30, -1000);
   calls.start(caller, calls.user(0, -1000), -1060);
-  calls.deduct(-930);
-  calls.db.exec("UPDATE user_wallets SET balance_coins = NULL WHERE user_id = 1");
-  CHECK(count(calls.clean(0), "refunded") == 0);  // minute 2 began just when they were last seen
-  calls.db.exec("UPDATE user_wallets SET balance_coins = 0 WHERE balance_coins IS NULL");
+  calls.deduct(-930);  // minutes 2 and 3: nothing is left
+  calls.db.exec(
+      fmt::format("UPDATE user_wallets SET balance_coins = NULL WHERE user_id = {}", caller));
+  CHECK(count(calls.clean(0), "refunded") == 10);
+  CHECK(calls.wallet(caller) == "10");
   calls.check_invariants();
 }
 
@@ -231,7 +237,7 @@ TEST_CASE("a run that broke off makes the next one repair Redis") {
   CHECK(calls.redis->command({"EXISTS", fmt::format("call:{}", call)}).integer == 1);
 }
 
-TEST_CASE("what was shown is what holds, also where another run was faster") {
+TEST_CASE("what was shown is what holds even if another run was faster") {
   Calls calls;
   RedisServer server;
   calls.use_redis(server.url());
