@@ -118,26 +118,34 @@ def once(bench, database, calls):
     return {"seconds": outcome["duration_us"] / 1e6, "wall_seconds": seconds}
 
 
-def none_due(bench, database):
-    """Runs that find nothing, and between them a plain count of the same calls."""
+def count_seconds(database, rounds, between=lambda: None):
+    """How long a plain count of the ongoing calls takes, five times a round."""
     connection = psycopg2.connect(database.url)
     connection.autocommit = True
-    counts = []
-    database.settle_down()
-    began = database.value("SELECT now()")
-    with connection, connection.cursor() as cursor:
+    took = []
+    with connection.cursor() as cursor:
         cursor.execute(databases.SESSION)
-        for _ in range(bench.sizes.idle_runs):
-            # Ticks are at whole seconds: the count has the time in between.
-            time.sleep(1.4 - (time.time() % 1) if time.time() % 1 > 0.4
-                       else 0.4 - (time.time() % 1))
+        for _ in range(rounds):
+            between()
             for _ in range(5):
-                start = time.monotonic()
+                began = time.monotonic()
                 cursor.execute("SELECT count(*) FROM public.user_calls WHERE status = 'ongoing'")
                 cursor.fetchall()
-                counts.append(time.monotonic() - start)
-            time.sleep(0.3)
+                took.append(time.monotonic() - began)
     connection.close()
+    return took
+
+
+def wait_between_ticks():
+    """Ticks are at whole seconds: the count has the time in between."""
+    time.sleep((1.4 - time.time() % 1) % 1 + 0.2)
+
+
+def none_due(bench, database):
+    """Runs that find nothing, and between them a plain count of the same calls. The
+    tables are as a charging run leaves them: between two minutes they always are."""
+    began = database.value("SELECT now()")
+    counts = count_seconds(database, bench.sizes.idle_runs, wait_between_ticks)
     time.sleep(1.5)  # until the ledger has the last of them
     runs = [row[0] for row in database.rows(
         "SELECT extract(epoch FROM finished_at - started_at)::float8 FROM saathii_tasks.job_run"
@@ -145,7 +153,9 @@ def none_due(bench, database):
         "   AND (counts ->> 'charged')::int = 0", (began,))]
     if len(runs) < bench.sizes.idle_runs // 2:
         raise Failed(f"only {len(runs)} runs without a due call were seen")
-    return {"run_seconds": runs, "count_seconds": counts}
+    database.settle_down()
+    return {"run_seconds": runs, "count_seconds": counts,
+            "count_after_vacuum_seconds": count_seconds(database, 3, wait_between_ticks)}
 
 
 class Charging:
@@ -257,6 +267,8 @@ class Charging:
         return Figure("none_due", f"a run, {calls:,} ongoing and none due, to a count of them",
                       f"{run * 1e3:.1f} ms", f"{count * 1e3:.1f} ms", ratio, "<= 3 x", ratio <= 3,
                       {"run_seconds": run, "rival_seconds": count,
+                       "rival_after_vacuum_seconds":
+                           median(self.idle["count_after_vacuum_seconds"]),
                        "runs": len(self.idle["run_seconds"])})
 
     def memory_growth(self):

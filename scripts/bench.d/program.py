@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 READY_SECONDS = 30
@@ -86,12 +87,20 @@ class Daemon:
             self.pid = os.posix_spawn(program.path, [program.path, "--config", str(config)],
                                       environment, file_actions=actions)
         self.ended = False
+        self.listener = None
         try:
             self._wait_for_ready(began + READY_SECONDS)
         except Failed:
             self.stop()
             raise
         self.ready_seconds = time.monotonic() - began
+        # A manager reads what it is told: the queue would be full after ten messages.
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def _listen(self):
+        while self.notify.recv(4096):
+            pass
 
     def _wait_for_ready(self, deadline):
         while True:
@@ -124,6 +133,9 @@ class Daemon:
                     self._reap(0)
                     break
                 time.sleep(0.01)
+        if self.listener is not None:
+            self.notify.shutdown(socket.SHUT_RDWR)
+            self.listener.join()
         self.notify.close()
 
     @contextlib.contextmanager
