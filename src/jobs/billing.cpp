@@ -41,6 +41,9 @@ std::vector<Charged> charge_up_to(postgres::Session& session, pqxx::transaction_
                                   Instant moment, std::int64_t catch_up_limit) {
   const auto rows = session.exec(transaction, sql::billing::charge, call_ids, end_times,
                                  to_iso8601(moment), minute_interval(), catch_up_limit);
+  if (!rows.empty() && rows[0][13].as<bool>()) {
+    throw std::runtime_error("a wallet would fall below 0: it changed while it was charged");
+  }
   std::vector<Charged> calls;
   calls.reserve(static_cast<std::size_t>(rows.size()));
   for (const auto& row : rows) {

@@ -134,7 +134,8 @@ wallets AS (
   UPDATE public.user_wallets AS w
      SET balance_coins = w.balance_coins - per_wallet.coins, updated_at = now()
     FROM per_wallet
-   WHERE w.wallet_id = per_wallet.wallet_id AND per_wallet.coins > 0),
+   WHERE w.wallet_id = per_wallet.wallet_id AND per_wallet.coins > 0
+  RETURNING w.balance_coins),
 transactions AS (
   INSERT INTO public.user_transactions (wallet_id, tx_type, coins_change, money_change)
   SELECT wallet_id, 'spend', -coins, 0
@@ -195,7 +196,9 @@ statuses AS (
 SELECT call_id, user_id, listener_id, call_type, floor(date_part('epoch', start_time))::bigint,
        coins_spent + coins, minutes, coins, waived, is_short, balance_left,
        balance_left / next_rate AS minutes_left,
-       is_new OR balance / next_rate > 1 AS had_more
+       is_new OR balance / next_rate > 1 AS had_more,
+       -- A wallet that was made after the locks were had may have changed since.
+       coalesce((SELECT min(balance_coins) FROM wallets), 0) < 0 AS is_overdrawn
   FROM after
  ORDER BY call_id
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <thread>
@@ -179,10 +180,17 @@ void Run::charge_all(postgres::Session& session) {
 }
 
 /// On a second session, if there is one to be had at once: this run holds one
-/// already, and to wait for another could be to wait for itself.
+/// already, and to wait for another could be to wait for itself. Without it the
+/// first does all the work.
 void Run::help() {
   try {
-    const auto lease = context_.postgres.try_lease(context_.stop);
+    const auto lease = [this]() -> std::optional<postgres::Pool::Lease> {
+      try {
+        return context_.postgres.try_lease(context_.stop);
+      } catch (const Unavailable&) {
+        return std::nullopt;
+      }
+    }();
     if (lease) {
       work(**lease);
     }

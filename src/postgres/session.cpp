@@ -139,9 +139,12 @@ void Session::prepare(const Statement& statement) {
 
 void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
   const std::string sqlstate = sqlstate_of(error);
-  const std::string reason = first_line(error.what());
+  std::string reason = first_line(error.what());
   if (is_unavailable(error, sqlstate) || !connection_->is_open()) {
     broken_ = true;
+    if (reason.starts_with("Could not obtain client encoding")) {
+      reason = "the server closed the connection";  // what libpqxx 6.4 stumbles over then
+    }
     state_.report_down(reason);
     throw Unavailable("postgres", reason);
   }

@@ -57,6 +57,25 @@ TEST_CASE("a wallet that covers more minutes than an integer holds is charged") 
   CHECK(calls.status(caller, "wait_time") == "2147483647");
 }
 
+TEST_CASE("a charge that would leave a wallet below 0 is not made") {
+  Calls calls;
+  const int caller = calls.user(100);
+  const int call = calls.start(caller, calls.user(0), -60);
+  const int other = calls.start(calls.user(100), calls.user(0), -60);
+  // Somebody else takes coins in the middle, which no lock of ours had kept away.
+  calls.db.exec(fmt::format(
+      "CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.balance_coins = "
+      "NEW.balance_coins - 100; RETURN NEW; END $$; CREATE TRIGGER take BEFORE UPDATE ON "
+      "user_wallets FOR EACH ROW WHEN (NEW.user_id = {}) EXECUTE FUNCTION take()",
+      caller));
+  const auto report = calls.deduct(0);
+  CHECK(count(report, "failed") == 1);
+  CHECK(count(report, "charged") == 1);
+  CHECK(calls.call(call, "status || coins_spent") == "ongoing10");
+  CHECK(calls.call(other, "coins_spent") == "20");
+  CHECK(calls.wallet(caller) == "90");
+}
+
 TEST_CASE("a call that is said to have begun in 1970 costs what the balance covers") {
   Calls calls;
   const int caller = calls.user(35);

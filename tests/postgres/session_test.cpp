@@ -227,6 +227,17 @@ TEST_CASE("an idle session whose server hung up is not usable") {
   CHECK_FALSE(session.usable());
 }
 
+TEST_CASE("a session that works says that the server is there though another was lost") {
+  Database db;
+  Session lost(db.owner_settings(), db.state);
+  Session other(db.owner_settings(), db.state);
+  db.exec(fmt::format("SELECT pg_terminate_backend({})", backend_of(lost)));
+  CHECK_THROWS_AS(backend_of(lost), Unavailable);
+  CHECK(db.state.snapshot().state == ServerState::State::down);
+  backend_of(other);
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+}
+
 TEST_CASE("a server that is not there is Unavailable") {
   ServerState state("postgres");
   config::Postgres settings;

@@ -85,7 +85,10 @@ class Session {
   auto guarded(Attempt&& attempt) {
     for (int tries = 1;; ++tries) {
       try {
-        return attempt();
+        auto result = attempt();
+        // Another session may have been lost meanwhile; the server is there.
+        state_.report_up();
+        return result;
       } catch (const pqxx::failure& error) {
         rethrow_unless_retryable(error, tries);
       }
