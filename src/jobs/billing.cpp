@@ -85,13 +85,24 @@ std::string interval(Duration length) { return fmt::format("{} microseconds", le
 std::string minute_interval() { return interval(minute_length); }
 
 RateBounds record_rates(postgres::Session& session, Instant moment, const config::Rates& rates) {
-  return session.transact([&](auto& transaction) {
-    session.exec(transaction, sql::billing::record_rates, to_iso8601(moment), rates.audio,
-                 rates.video);
+  const auto read = [&](auto& transaction) -> std::optional<RateBounds> {
     const auto row = session.exec(transaction, sql::billing::rate_bounds)[0];
+    if (row[0].is_null() || row[2].is_null()) {
+      return std::nullopt;
+    }
     return RateBounds{row[0].template as<std::int64_t>(), row[1].template as<std::int64_t>(),
                       row[2].template as<std::int64_t>(), row[3].template as<std::int64_t>(),
                       row[4].template as<std::string>()};
+  };
+  // Rates hardly ever change: one round trip, and no transaction to write nothing.
+  const auto known = session.autocommit(read);
+  if (known && known->audio_latest == rates.audio && known->video_latest == rates.video) {
+    return *known;
+  }
+  return session.transact([&](auto& transaction) {
+    session.exec(transaction, sql::billing::record_rates, to_iso8601(moment), rates.audio,
+                 rates.video);
+    return read(transaction).value();
   });
 }
 

@@ -58,8 +58,25 @@ std::string interval(Duration length) { return fmt::format("{} microseconds", le
 
 RunLedger::RunLedger(Pool& pool, config::Service retention) : pool_(pool), retention_(retention) {}
 
+std::stop_token RunLedger::begin() {
+  const std::scoped_lock lock(mutex_);
+  if (stop_.stop_requested()) {
+    stop_ = std::stop_source{};
+  }
+  return stop_.get_token();
+}
+
+void RunLedger::interrupt() noexcept {
+  std::stop_source current{std::nostopstate};
+  {
+    const std::scoped_lock lock(mutex_);
+    current = stop_;
+  }
+  current.request_stop();
+}
+
 runner::Past RunLedger::past(const std::string& job, Instant now) {
-  const auto lease = pool_.lease({});
+  const auto lease = pool_.lease(begin());
   return lease->autocommit([&](auto& session) {
     runner::Past past;
     const std::string moment = to_iso8601(now);
@@ -76,8 +93,8 @@ runner::Past RunLedger::past(const std::string& job, Instant now) {
 }
 
 void RunLedger::record(const std::vector<runner::Record>& records) {
-  const auto lease = pool_.lease({});
-  lease->transact([&](auto& transaction) {
+  const auto lease = pool_.lease(begin());
+  const auto write = [&](auto& transaction) {
     auto rows = nlohmann::json::array();
     // One statement may meet a tick once only.
     std::set<std::pair<std::string_view, Instant>> ticks;
@@ -98,11 +115,17 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
     }
     flush();
     return 0;
-  });
+  };
+  // One row is one statement: it needs no transaction block around it.
+  if (records.size() == 1) {
+    lease->autocommit(write);
+  } else {
+    lease->transact(write);
+  }
 }
 
 bool RunLedger::prune() {
-  const auto lease = pool_.lease({});
+  const auto lease = pool_.lease(begin());
   const auto prune_one = [&](const Statement& statement, Duration age) {
     return lease->transact([&](auto& transaction) {
       return lease->exec(transaction, statement, interval(age), prune_rows).affected_rows();

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <mutex>
+#include <stop_token>
+
 #include "saathii/config/config.hpp"
 #include "saathii/postgres/pool.hpp"
 #include "saathii/runner/types.hpp"
@@ -15,10 +18,16 @@ class RunLedger final : public runner::RunLedger {
   [[nodiscard]] runner::Past past(const std::string& job, Instant now) override;
   void record(const std::vector<runner::Record>& records) override;
   [[nodiscard]] bool prune() override;
+  void interrupt() noexcept override;
 
  private:
+  /// Of the call that begins now: interrupt() stops it.
+  [[nodiscard]] std::stop_token begin();
+
   Pool& pool_;
   const config::Service retention_;
+  std::mutex mutex_;
+  std::stop_source stop_;
 };
 
 }  // namespace saathii::postgres
