@@ -163,12 +163,13 @@ class Daemon:
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def threads(self):
-        """For each thread, how often it was switched out and the seconds it ran."""
+        """For each thread: how often it slept, how often another took its place, and
+        the seconds that it ran."""
         found = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                switches = (self._status(task / "status", "voluntary_ctxt_switches")
-                            + self._status(task / "status", "nonvoluntary_ctxt_switches"))
-                ran_ns = int((task / "schedstat").read_text(encoding="ascii").split()[0])
-                found[task.name] = (switches, ran_ns / 1e9)
+                found[task.name] = (
+                    self._status(task / "status", "voluntary_ctxt_switches"),
+                    self._status(task / "status", "nonvoluntary_ctxt_switches"),
+                    int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9)
         return found
