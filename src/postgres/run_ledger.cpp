@@ -67,11 +67,10 @@ std::stop_token RunLedger::begin() {
 }
 
 void RunLedger::interrupt() noexcept {
-  std::stop_source current{std::nostopstate};
-  {
+  const std::stop_source current = [this] {
     const std::scoped_lock lock(mutex_);
-    current = stop_;
-  }
+    return stop_;
+  }();
   current.request_stop();
 }
 

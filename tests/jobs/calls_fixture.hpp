@@ -112,7 +112,7 @@ class Calls {
 
   /// Runs one job as if at T + `at_s`; settings other than the defaults are given.
   jobs::Report run(const std::string& kind_name, int at_s,
-                   std::vector<std::pair<std::string, config::Value>> changed = {}) {
+                   const std::vector<std::pair<std::string, config::Value>>& changed = {}) {
     for (const auto& kind : jobs::kinds()) {
       if (kind.info.name == kind_name) {
         auto& job = instances_[kind_name];
@@ -120,7 +120,7 @@ class Calls {
           job = kind.make();
         }
         config::Settings settings(kind.info.settings);
-        for (auto& [name, value] : changed) {
+        for (const auto& [name, value] : changed) {
           settings.set(name, value);
         }
         return job->run({after(at_s), settings, platform, *pool, *redis, {}});
@@ -128,11 +128,13 @@ class Calls {
     }
     throw std::logic_error("no job kind " + kind_name);
   }
-  jobs::Report deduct(int at_s, std::vector<std::pair<std::string, config::Value>> changed = {}) {
-    return run("coin_deduction", at_s, std::move(changed));
+  jobs::Report deduct(int at_s,
+                      const std::vector<std::pair<std::string, config::Value>>& changed = {}) {
+    return run("coin_deduction", at_s, changed);
   }
-  jobs::Report clean(int at_s, std::vector<std::pair<std::string, config::Value>> changed = {}) {
-    return run("call_cleanup", at_s, std::move(changed));
+  jobs::Report clean(int at_s,
+                     const std::vector<std::pair<std::string, config::Value>>& changed = {}) {
+    return run("call_cleanup", at_s, changed);
   }
 
   /// What a query gives, as text; "t" and "f" for booleans.

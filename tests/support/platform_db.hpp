@@ -154,7 +154,8 @@ class PlatformDb {
   }
 
   /// `role` is "customer", "listener" or "" for none.
-  int add_user(std::string_view role = "customer", std::optional<std::string> username = {}) {
+  int add_user(std::string_view role = "customer",
+               const std::optional<std::string>& username = {}) {
     const int number = ++users_;
     const auto name = username.value_or(fmt::format("user{}", number));
     const int user_id = value<int>(
@@ -254,7 +255,7 @@ class PlatformDb {
     const std::string role = read_source_file("deploy/saathiid-role.sql");
     const std::string migrations = read_source_file("src/postgres/migrations.sql");
     const bool migrated = content == Content::migrated;
-    const std::string name =
+    std::string name =
         fmt::format("saathii_template_{:016x}",
                     std::hash<std::string>{}(migrated ? schema + migrations + role : schema));
     // Concurrent tests build it once.

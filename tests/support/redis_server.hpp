@@ -1,13 +1,13 @@
 #pragma once
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
@@ -57,6 +57,7 @@ class RedisServer {
         "--appendonly", "no",     "--dir", folder_.string()};
     words.insert(words.end(), arguments_.begin(), arguments_.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     pid_ = fork();
