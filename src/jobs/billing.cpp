@@ -16,64 +16,139 @@ std::optional<int> optional_int(const pqxx::field& field) {
   return field.is_null() ? std::nullopt : std::optional<int>(field.as<int>());
 }
 
-/// The three columns of `endings` as array parameters. Neither times nor
-/// reasons hold a character that an array would need quoted.
-struct Columns {
-  std::string call_ids = "{";
-  std::string end_times = "{";
-  std::string reasons = "{";
-
-  explicit Columns(const std::vector<Ending>& endings) {
-    for (const auto& ending : endings) {
-      const std::string_view comma = call_ids.size() == 1 ? "" : ",";
-      call_ids += fmt::format("{}{}", comma, ending.call_id);
-      end_times += fmt::format("{}\"{}\"", comma, ending.end_time);
-      reasons += fmt::format("{}{}", comma, ending.reason);
-    }
-    call_ids += '}';
-    end_times += '}';
-    reasons += '}';
+constexpr std::string_view word_of(Source source) {
+  switch (source) {
+    case Source::api:
+      return "api";
+    case Source::waived:
+      return "waived";
+    case Source::saathiid:
+      break;
   }
-};
-
-std::vector<Charged> charge_up_to(postgres::Session& session, pqxx::transaction_base& transaction,
-                                  const std::string& call_ids, const std::string& end_times,
-                                  Instant moment, std::int64_t catch_up_limit) {
-  const auto rows = session.exec(transaction, sql::billing::charge, call_ids, end_times,
-                                 to_iso8601(moment), minute_interval(), catch_up_limit);
-  if (!rows.empty() && rows[0][13].as<bool>()) {
-    throw std::runtime_error("a wallet would fall below 0: it changed while it was charged");
-  }
-  std::vector<Charged> calls;
-  calls.reserve(static_cast<std::size_t>(rows.size()));
-  for (const auto& row : rows) {
-    Charged& call = calls.emplace_back();
-    call.call_id = row[0].as<int>();
-    call.user_id = optional_int(row[1]);
-    call.listener_id = optional_int(row[2]);
-    call.call_type = row[3].c_str();
-    call.start_epoch_s = row[4].as<std::int64_t>();
-    call.coins_spent = row[5].as<std::int64_t>();
-    call.minutes = row[6].as<int>();
-    call.coins = row[7].as<std::int64_t>();
-    call.waived = row[8].as<int>();
-    call.is_short = row[9].as<bool>();
-    call.balance = row[10].as<std::int64_t>();
-    call.minutes_left = row[11].as<std::int64_t>();
-    call.had_more = row[12].as<bool>();
-  }
-  return calls;
+  return "saathiid";
 }
 
-std::vector<int> lock(postgres::Session& session, pqxx::transaction_base& transaction,
-                      const std::vector<int>& call_ids, const postgres::Statement& wallets) {
-  const auto locked =
-      session.exec(transaction, sql::billing::lock_calls, postgres::to_array(call_ids));
-  if (locked[0][0].is_null()) {
-    return {};
+std::string ids_of(const std::vector<Ending>& endings) {
+  return postgres::to_array(endings, &Ending::call_id);
+}
+
+std::string end_times_of(const std::vector<Ending>& endings) {
+  return postgres::to_array(endings,
+                            [](const Ending& ending) { return to_iso8601(ending.end_time); });
+}
+
+/// Callers, and listeners where asked for: sorted, each once.
+std::vector<int> users_of(const std::vector<Call>& calls, bool with_listeners) {
+  std::vector<int> users;
+  users.reserve(calls.size() * 2);
+  for (const Call& call : calls) {
+    if (call.user_id) {
+      users.push_back(*call.user_id);
+    }
+    if (with_listeners && call.listener_id) {
+      users.push_back(*call.listener_id);
+    }
   }
-  session.exec(transaction, wallets, std::string{locked[0][0].c_str()});
-  return postgres::parse_int_array(locked[0][0].c_str());
+  std::ranges::sort(users);
+  const auto rest = std::ranges::unique(users);
+  users.erase(rest.begin(), rest.end());
+  return users;
+}
+
+Wallets lock_wallets(postgres::Session& session, pqxx::transaction_base& transaction,
+                     const std::vector<int>& users) {
+  Wallets wallets;
+  for (const auto& row :
+       session.exec(transaction, sql::billing::lock_wallets, postgres::to_array(users))) {
+    wallets[row[0].as<int>()] = {.wallet_id = row[1].as<int>(),
+                                 .balance = row[2].as<std::int64_t>()};
+  }
+  return wallets;
+}
+
+/// Fills in what the ledger says of the calls, which are sorted by id.
+void read_charged_minutes(postgres::Session& session, pqxx::transaction_base& transaction,
+                          std::vector<Call>& calls) {
+  const auto known = session.exec(transaction, sql::billing::charged_minutes,
+                                  postgres::to_array(calls, &Call::call_id));
+  for (const auto& row : known) {
+    const auto call = std::ranges::lower_bound(calls, row[0].as<int>(), {}, &Call::call_id);
+    call->charged_minutes = row[1].as<int>();
+  }
+}
+
+/// Coins by wallet or by call: sorted, each once.
+using Coins = std::vector<std::pair<int, std::int64_t>>;
+
+Coins summed(Coins coins) {
+  Coins sums;
+  for (const auto& [id, amount] : coins) {
+    if (sums.empty() || sums.back().first != id) {
+      sums.emplace_back(id, 0);
+    }
+    sums.back().second += amount;
+  }
+  return sums;
+}
+
+std::string first_of(const Coins& coins) {
+  return postgres::to_array(coins, &Coins::value_type::first);
+}
+
+std::string second_of(const Coins& coins) {
+  return postgres::to_array(coins, &Coins::value_type::second);
+}
+
+void take_coins(postgres::Session& session, pqxx::transaction_base& transaction,
+                const std::vector<Minute>& minutes) {
+  Coins spent;
+  Coins spent_on;
+  for (const Minute& minute : minutes) {
+    if (minute.source == Source::saathiid) {
+      spent.emplace_back(minute.wallet_id, minute.coins);
+      spent_on.emplace_back(minute.call_id, minute.coins);
+    }
+  }
+  if (spent.empty()) {
+    return;
+  }
+  std::ranges::sort(spent);
+  session.exec(transaction, sql::billing::add_transactions, first_of(spent), second_of(spent));
+  const Coins by_wallet = summed(spent);
+  const auto taken = session.exec(transaction, sql::billing::take_coins, first_of(by_wallet),
+                                  second_of(by_wallet))[0];
+  if (taken[0].as<std::size_t>() != by_wallet.size() || taken[1].as<std::int64_t>() < 0) {
+    throw std::runtime_error("a wallet would fall below 0: it changed while it was charged");
+  }
+  const Coins by_call = summed(spent_on);
+  session.exec(transaction, sql::billing::add_coins_spent, first_of(by_call), second_of(by_call));
+}
+
+void add_charges(postgres::Session& session, pqxx::transaction_base& transaction,
+                 const std::vector<Minute>& minutes) {
+  if (minutes.empty()) {
+    return;
+  }
+  const auto column = [&](auto member) { return postgres::to_array(minutes, member); };
+  session.exec(
+      transaction, sql::billing::add_charges, column(&Minute::call_id), column(&Minute::number),
+      column(&Minute::user_id), column(&Minute::coins),
+      column([](const Minute& minute) { return minute.start_time.time_since_epoch().count(); }),
+      column([](const Minute& minute) { return word_of(minute.source); }),
+      column(&Minute::balance_after));
+}
+
+void set_wait_times(postgres::Session& session, pqxx::transaction_base& transaction,
+                    std::vector<std::pair<int, int>> wait_times, const WaitTimes& known) {
+  std::erase_if(wait_times, [&](const auto& expected) {
+    const auto found = known.find(expected.first);
+    return found != known.end() && found->second == expected.second;
+  });
+  if (!wait_times.empty()) {
+    session.exec(transaction, sql::billing::set_wait_times,
+                 postgres::to_array(wait_times, &std::pair<int, int>::first),
+                 postgres::to_array(wait_times, &std::pair<int, int>::second));
+  }
 }
 
 std::string rupees(std::int64_t paise) { return fmt::format("{}.{:02}", paise / 100, paise % 100); }
@@ -84,96 +159,125 @@ std::string interval(Duration length) { return fmt::format("{} microseconds", le
 
 std::string minute_interval() { return interval(minute_length); }
 
-RateBounds record_rates(postgres::Session& session, Instant moment, const config::Rates& rates) {
-  const auto read = [&](auto& transaction) -> std::optional<RateBounds> {
-    const auto row = session.exec(transaction, sql::billing::rate_bounds)[0];
-    if (row[0].is_null() || row[2].is_null()) {
-      return std::nullopt;
+Rates record_rates(postgres::Session& session, Instant moment, const config::Rates& configured) {
+  const auto read = [&](auto& transaction) {
+    Rates rates;
+    for (const auto& row : session.exec(transaction, sql::billing::rates)) {
+      rates[row[0].template as<std::string>()].add(
+          row[2].is_null() ? Instant::min() : Instant{Duration{row[2].template as<std::int64_t>()}},
+          row[1].template as<std::int64_t>());
     }
-    return RateBounds{row[0].template as<std::int64_t>(), row[1].template as<std::int64_t>(),
-                      row[2].template as<std::int64_t>(), row[3].template as<std::int64_t>(),
-                      row[4].template as<std::string>()};
+    return rates;
+  };
+  const auto are_recorded = [&](const Rates& rates) {
+    const auto audio = rates.find("audio");
+    const auto video = rates.find("video");
+    return audio != rates.end() && audio->second.latest() == configured.audio &&
+           video != rates.end() && video->second.latest() == configured.video;
   };
   // Rates hardly ever change: one round trip, and no transaction to write nothing.
-  const auto known = session.autocommit(read);
-  if (known && known->audio_latest == rates.audio && known->video_latest == rates.video) {
-    return *known;
+  if (auto known = session.autocommit(read); are_recorded(known)) {
+    return known;
   }
   return session.transact([&](auto& transaction) {
-    session.exec(transaction, sql::billing::record_rates, to_iso8601(moment), rates.audio,
-                 rates.video);
-    return read(transaction).value();
+    session.exec(transaction, sql::billing::record_rates, to_iso8601(moment), configured.audio,
+                 configured.video);
+    return read(transaction);
   });
 }
 
-std::vector<int> lock_calls(postgres::Session& session, pqxx::transaction_base& transaction,
-                            const std::vector<int>& call_ids) {
-  return lock(session, transaction, call_ids, sql::billing::lock_caller_wallets);
-}
-
-std::vector<int> lock_calls_to_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                                   const std::vector<int>& call_ids) {
-  session.exec(transaction, sql::billing::ensure_listener_wallets, postgres::to_array(call_ids));
-  auto locked = lock(session, transaction, call_ids, sql::billing::lock_party_wallets);
-  if (!locked.empty()) {
-    session.exec(transaction, sql::billing::lock_statuses, postgres::to_array(locked));
+std::vector<Call> calls_of(const pqxx::result& rows) {
+  std::vector<Call> calls;
+  calls.reserve(static_cast<std::size_t>(rows.size()));
+  for (const auto& row : rows) {
+    calls.push_back({.call_id = row[0].as<int>(),
+                     .user_id = optional_int(row[1]),
+                     .listener_id = optional_int(row[2]),
+                     .call_type = row[3].c_str(),
+                     .start_time = Instant{Duration{row[4].as<std::int64_t>()}},
+                     .coins_spent = row[5].as<std::int64_t>(),
+                     .charged_minutes = std::nullopt,
+                     .end_time = std::nullopt});
   }
-  return locked;
+  return calls;
 }
 
-std::vector<Charged> charge(postgres::Session& session, pqxx::transaction_base& transaction,
-                            const std::vector<int>& call_ids, Instant moment,
-                            std::int64_t catch_up_limit) {
-  return charge_up_to(session, transaction, postgres::to_array(call_ids), "{}", moment,
-                      catch_up_limit);
+std::vector<Call> lock_calls(postgres::Session& session, pqxx::transaction_base& transaction,
+                             const std::vector<int>& call_ids) {
+  return calls_of(
+      session.exec(transaction, sql::billing::lock_calls, postgres::to_array(call_ids)));
+}
+
+std::vector<Call> lock_calls_to_end(postgres::Session& session, pqxx::transaction_base& transaction,
+                                    const std::vector<int>& call_ids) {
+  session.exec(transaction, sql::billing::ensure_listener_wallets, postgres::to_array(call_ids));
+  auto calls = lock_calls(session, transaction, call_ids);
+  if (!calls.empty()) {
+    const auto parties = users_of(calls, true);
+    lock_wallets(session, transaction, parties);
+    session.exec(transaction, sql::billing::lock_statuses, postgres::to_array(parties));
+  }
+  return calls;
+}
+
+Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
+               std::vector<Call> calls, const Rates& rates, const Terms& terms,
+               const WaitTimes& known_wait_times) {
+  const auto wallets = lock_wallets(session, transaction, users_of(calls, false));
+  read_charged_minutes(session, transaction, calls);
+  Bill bill = price(calls, wallets, rates, terms);
+  take_coins(session, transaction, bill.minutes);
+  add_charges(session, transaction, bill.minutes);
+  set_wait_times(session, transaction, std::move(bill.wait_times), known_wait_times);
+  return {std::move(bill.calls), bill.is_complete};
 }
 
 void open(postgres::Session& session, pqxx::transaction_base& transaction,
           const std::vector<Ending>& endings, Instant moment) {
-  session.exec(transaction, sql::billing::open, Columns(endings).call_ids, to_iso8601(moment),
+  session.exec(transaction, sql::billing::open, ids_of(endings), to_iso8601(moment),
                minute_interval());
 }
 
 std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                              const std::vector<Ending>& endings, Instant moment,
-                              std::int64_t catch_up_limit) {
+                              const std::vector<Call>& calls, const std::vector<Ending>& endings,
+                              const Rates& rates, const Terms& terms) {
+  std::vector<Call> left;
+  for (const Ending& ending : endings) {
+    left.push_back(*std::ranges::lower_bound(calls, ending.call_id, {}, &Call::call_id));
+    left.back().end_time = ending.end_time;
+  }
   std::int64_t coins = 0;
-  std::vector<Ending> left = endings;
   // Each pass stops a wallet at the first minute that it does not cover; without
   // that minute's call the others on the same wallet go on.
-  while (!left.empty()) {
-    const Columns columns(left);
+  for (bool is_complete = false; !is_complete;) {
+    const auto charges = charge(session, transaction, left, rates, terms);
     std::set<int> short_calls;
-    for (const auto& call : charge_up_to(session, transaction, columns.call_ids, columns.end_times,
-                                         moment, catch_up_limit)) {
+    for (const Charged& call : charges.calls) {
       coins += call.coins;
       if (call.is_short) {
         short_calls.insert(call.call_id);
       }
     }
-    if (short_calls.empty()) {
-      break;
-    }
-    std::erase_if(left, [&](const Ending& call) { return short_calls.contains(call.call_id); });
+    std::erase_if(left, [&](const Call& call) { return short_calls.contains(call.call_id); });
+    is_complete = charges.is_complete && (short_calls.empty() || left.empty());
   }
   return coins;
 }
 
 std::int64_t refund(postgres::Session& session, pqxx::transaction_base& transaction,
                     const std::vector<Ending>& endings) {
-  const Columns columns(endings);
-  return session.exec(transaction, sql::billing::refund, columns.call_ids, columns.end_times)[0][0]
+  return session
+      .exec(transaction, sql::billing::refund, ids_of(endings), end_times_of(endings))[0][0]
       .as<std::int64_t>();
 }
 
 std::vector<Ended> settle(postgres::Session& session, pqxx::transaction_base& transaction,
                           const std::vector<Ending>& endings, const config::Platform& platform) {
-  const Columns columns(endings);
   const config::Badge& basic = platform.badges.tiers.front();
-  const auto rows =
-      session.exec(transaction, sql::billing::settle, columns.call_ids, columns.end_times,
-                   columns.reasons, platform.timezone, rupees(basic.audio_paise),
-                   rupees(basic.video_paise), platform.earnings_in == config::EarningsIn::coins);
+  const auto rows = session.exec(
+      transaction, sql::billing::settle, ids_of(endings), end_times_of(endings),
+      postgres::to_array(endings, &Ending::reason), platform.timezone, rupees(basic.audio_paise),
+      rupees(basic.video_paise), platform.earnings_in == config::EarningsIn::coins);
   std::vector<Ended> ended;
   for (const auto& row : rows) {
     ended.push_back({.call_id = row[0].as<int>(),

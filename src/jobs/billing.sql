@@ -21,186 +21,92 @@ SELECT given.call_type,
  WHERE latest.coins IS DISTINCT FROM given.coins
     ON CONFLICT (call_type, valid_from) DO NOTHING
 
+-- name: rates
+-- Every rate that ever held, in order; the first of each call type since always.
+SELECT call_type, coins,
+       CASE WHEN valid_from > '-infinity'
+            THEN (extract(epoch FROM valid_from) * 1000000)::bigint END AS valid_from_us
+  FROM saathii_tasks.coin_rate
+ ORDER BY call_type, valid_from
+
 -- name: lock_calls
--- $1 call ids. Calls that another transaction holds (the API is ending one) are
--- left for the next run. Returns the ids that are locked and still ongoing.
-WITH locked AS (
-  SELECT call_id
-    FROM public.user_calls
-   WHERE call_id = ANY ($1::int[]) AND status = 'ongoing'
-   ORDER BY call_id
-     FOR NO KEY UPDATE SKIP LOCKED)
-SELECT array_agg(call_id) FROM locked
+-- $1 call ids. Those of them that are ongoing; calls that another transaction
+-- holds (the API is ending one) are left for the next run.
+SELECT call_id, user_id, listener_id, call_type,
+       (date_part('epoch', start_time) * 1000000)::bigint AS start_us, coalesce(coins_spent, 0)
+  FROM public.user_calls
+ WHERE call_id = ANY ($1::int[]) AND status = 'ongoing'
+ ORDER BY call_id
+   FOR NO KEY UPDATE SKIP LOCKED
 
--- name: lock_caller_wallets
--- $1 call ids.
-WITH locked AS (
-  SELECT user_id
-    FROM public.user_wallets
-   WHERE user_id IN (SELECT user_id FROM public.user_calls WHERE call_id = ANY ($1::int[]))
-   ORDER BY user_id
-     FOR NO KEY UPDATE)
-SELECT count(*) FROM locked
+-- name: lock_wallets
+-- $1 user ids.
+SELECT user_id, wallet_id, coalesce(balance_coins, 0)
+  FROM public.user_wallets
+ WHERE user_id = ANY ($1::int[])
+ ORDER BY user_id
+   FOR NO KEY UPDATE
 
--- name: charge
--- $1 call ids, locked and their callers' wallets with them. $2 for each of
--- them the moment up to which minutes are charged, T where none is given. $3 T.
--- $4 the length of a minute. $5 the most unpaid minutes of one call that are
--- charged, older ones being waived; 0 for no limit.
---
--- Charges, for each wallet, minutes in the order in which they started, up to
--- the first that the balance does not cover: that minute's call is "short".
--- What comes after it on the same wallet waits until the short call has ended.
--- Where nobody is the caller each call is a payer of its own.
-WITH rate AS MATERIALIZED (
-  SELECT call_type, coins, valid_from,
-         lead(valid_from, 1, 'infinity') OVER (PARTITION BY call_type ORDER BY valid_from)
-           AS valid_until,
-         min(coins) OVER (PARTITION BY call_type) AS lowest
-    FROM saathii_tasks.coin_rate),
-given AS MATERIALIZED (
-  SELECT c.call_id, c.user_id, c.listener_id, c.call_type, c.start_time,
-         coalesce(c.user_id, -c.call_id) AS payer,
-         coalesce(c.coins_spent, 0) AS coins_spent,
-         coalesce(given.upto, $3::timestamptz) - c.start_time AS lasted,
-         given.upto IS NOT NULL AS is_closing
-    FROM unnest($1::int[], $2::timestamptz[]) AS given (call_id, upto)
-    JOIN public.user_calls AS c ON c.call_id = given.call_id AND c.status = 'ongoing'),
-paying AS MATERIALIZED (
-  SELECT given.*, w.wallet_id, coalesce(w.balance_coins, 0) AS balance,
-         charged.minute IS NULL AS is_new,
-         at_start.coins AS start_rate, at_end.coins AS next_rate, at_end.lowest,
-         coalesce(charged.minute,
-                  CASE WHEN coins_spent > 0
-                       THEN least(greatest(1, coins_spent / at_start.coins), 2000000000)
-                       ELSE 0 END)::int AS paid,
-         least(floor(date_part('epoch', lasted) / date_part('epoch', $4::interval)),
-               2000000000)::int + 1 AS started
-    FROM given
-    JOIN rate AS at_start
-      ON at_start.call_type = given.call_type
-     AND given.start_time >= at_start.valid_from AND given.start_time < at_start.valid_until
-    JOIN rate AS at_end
-      ON at_end.call_type = given.call_type
-     AND $3::timestamptz >= at_end.valid_from AND $3::timestamptz < at_end.valid_until
-    LEFT JOIN public.user_wallets AS w ON w.user_id = given.user_id
-    LEFT JOIN LATERAL (SELECT minute
-                         FROM saathii_tasks.call_charge
-                        WHERE call_id = given.call_id
-                        ORDER BY minute DESC
-                        LIMIT 1) AS charged ON true),
-call AS MATERIALIZED (
-  SELECT paying.*,
-         CASE WHEN paid < started THEN paid ELSE 0 END AS opening,
-         -- No minute that is affordable comes later, however long ago the start.
-         least(started, CASE WHEN $5::bigint > 0 THEN greatest(paid, started - $5::bigint)
-                             ELSE paid END + balance / lowest + 1)::int AS last_minute
-    FROM paying),
-due AS (
-  SELECT call.call_id, call.user_id, call.payer, call.wallet_id, call.balance, due.minute,
-         due.minute_start,
-         $5::bigint > 0 AND due.minute <= call.started - $5::bigint AS waived,
-         CASE WHEN $5::bigint > 0 AND due.minute <= call.started - $5::bigint THEN 0
-              ELSE rate.coins END AS coins
-    FROM call
-   CROSS JOIN LATERAL (
-         SELECT minute, call.start_time + (minute - 1) * $4::interval AS minute_start
-           FROM generate_series(call.paid + 1, call.last_minute) AS minute) AS due
-    JOIN rate
-      ON rate.call_type = call.call_type
-     AND due.minute_start >= rate.valid_from AND due.minute_start < rate.valid_until),
-priced AS MATERIALIZED (
-  SELECT due.*,
-         sum(coins) OVER (PARTITION BY payer ORDER BY minute_start, call_id
-                           ROWS UNBOUNDED PRECEDING)::bigint AS total
-    FROM due),
-per_call AS MATERIALIZED (
-  SELECT call_id, count(*)::int AS minutes, sum(coins)::bigint AS coins,
-         (count(*) FILTER (WHERE waived))::int AS waived
-    FROM priced
-   WHERE total <= balance
-   GROUP BY call_id),
-per_wallet AS MATERIALIZED (
-  SELECT wallet_id, max(total) AS coins
-    FROM priced
-   WHERE total <= balance AND wallet_id IS NOT NULL
-   GROUP BY wallet_id),
-short AS MATERIALIZED (
-  SELECT DISTINCT ON (payer) payer, call_id
-    FROM priced
-   WHERE total > balance
-   ORDER BY payer, minute_start, call_id),
-wallets AS (
+-- name: charged_minutes
+-- $1 call ids, locked before, so that no minute is charged meanwhile. How many
+-- minutes the ledger has of those that it knows.
+SELECT given.call_id, charged.minute
+  FROM unnest($1::int[]) AS given (call_id)
+ CROSS JOIN LATERAL (SELECT minute
+                       FROM saathii_tasks.call_charge
+                      WHERE call_id = given.call_id
+                      ORDER BY minute DESC
+                      LIMIT 1) AS charged
+
+-- name: add_transactions
+-- $1 wallet ids, $2 the coins that each spends. Before their wallets are written:
+-- the check of the foreign key finds our lock on the row and needs none of its own.
+INSERT INTO public.user_transactions (wallet_id, tx_type, coins_change, money_change)
+SELECT wallet_id, 'spend', -coins, 0
+  FROM unnest($1::int[], $2::bigint[]) AS spent (wallet_id, coins)
+
+-- name: take_coins
+-- $1 wallet ids, each once, $2 coins. Returns how many wallets there were, and
+-- what is in the poorest now.
+WITH wallets AS (
   UPDATE public.user_wallets AS w
-     SET balance_coins = w.balance_coins - per_wallet.coins, updated_at = now()
-    FROM per_wallet
-   WHERE w.wallet_id = per_wallet.wallet_id AND per_wallet.coins > 0
-  RETURNING w.balance_coins),
-transactions AS (
-  INSERT INTO public.user_transactions (wallet_id, tx_type, coins_change, money_change)
-  SELECT wallet_id, 'spend', -coins, 0
-    FROM priced
-   WHERE total <= balance AND coins > 0),
-calls AS (
-  UPDATE public.user_calls AS c
-     SET coins_spent = coalesce(c.coins_spent, 0) + per_call.coins, updated_at = now()
-    FROM per_call
-   WHERE c.call_id = per_call.call_id AND per_call.coins > 0),
-ledger AS (
-  INSERT INTO saathii_tasks.call_charge
-         (call_id, minute, user_id, coins, minute_start, source, balance_after)
-  SELECT call_id, minute, coalesce(user_id, 0), coins, minute_start,
-         CASE WHEN waived THEN 'waived' ELSE 'saathiid' END::saathii_tasks.charge_source,
-         balance - total
-    FROM priced
-   WHERE total <= balance
-   UNION ALL
-  -- What the API had taken, so that the ledger holds every paid minute: once the
-  -- call has a minute due; "open" does it for calls that end before.
-  SELECT call_id, minute, coalesce(user_id, 0),
-         CASE minute WHEN 1 THEN coins_spent - (opening - 1) * start_rate ELSE start_rate END,
-         start_time + (minute - 1) * $4::interval, 'api', NULL
-    FROM call
-   CROSS JOIN LATERAL generate_series(1, opening) AS minute
-   WHERE is_new),
-after AS MATERIALIZED (
-  SELECT call.*, coalesce(per_call.minutes, 0) AS minutes, coalesce(per_call.coins, 0) AS coins,
-         coalesce(per_call.waived, 0) AS waived,
-         call.balance - coalesce(per_wallet.coins, 0) AS balance_left,
-         coalesce(short.call_id = call.call_id, false) AS is_short,
-         short.payer IS NOT NULL AS is_judged_again
-    FROM call
-    LEFT JOIN per_call ON per_call.call_id = call.call_id
-    LEFT JOIN per_wallet ON per_wallet.wallet_id = call.wallet_id
-    LEFT JOIN short ON short.payer = call.payer),
-expected AS (
-  SELECT party.user_id,
-         least(max(paid + minutes + balance_left / next_rate), 2147483647)::int AS wait_time
-    FROM after
-   CROSS JOIN LATERAL (VALUES (user_id), (listener_id)) AS party (user_id)
-   WHERE NOT is_judged_again AND NOT is_closing
-   GROUP BY party.user_id),
--- A row that a heartbeat holds is not waited for: the next minute sets it.
-differing AS (
+     SET balance_coins = w.balance_coins - spent.coins, updated_at = now()
+    FROM unnest($1::int[], $2::bigint[]) AS spent (wallet_id, coins)
+   WHERE w.wallet_id = spent.wallet_id
+  RETURNING w.balance_coins)
+SELECT count(*), coalesce(min(balance_coins), 0) FROM wallets
+
+-- name: add_coins_spent
+-- $1 call ids, each once, $2 coins.
+UPDATE public.user_calls AS c
+   SET coins_spent = coalesce(c.coins_spent, 0) + charged.coins, updated_at = now()
+  FROM unnest($1::int[], $2::bigint[]) AS charged (call_id, coins)
+ WHERE c.call_id = charged.call_id
+
+-- name: add_charges
+-- A column of the ledger each; $5 in microseconds since 1970.
+INSERT INTO saathii_tasks.call_charge
+       (call_id, minute, user_id, coins, minute_start, source, balance_after)
+SELECT call_id, minute, user_id, coins,
+       timestamptz 'epoch' + start_us * interval '1 microsecond', source, balance_after
+  FROM unnest($1::int[], $2::int[], $3::int[], $4::bigint[], $5::bigint[],
+              $6::saathii_tasks.charge_source[], $7::bigint[])
+         AS charged (call_id, minute, user_id, coins, start_us, source, balance_after)
+
+-- name: set_wait_times
+-- $1 user ids, $2 the wait_time of each. A row that a heartbeat holds is not
+-- waited for: the next minute sets it.
+WITH differing AS (
   SELECT status.user_id, expected.wait_time
-    FROM public.user_status AS status
-    JOIN expected ON expected.user_id = status.user_id
+    FROM unnest($1::int[], $2::int[]) AS expected (user_id, wait_time)
+    JOIN public.user_status AS status ON status.user_id = expected.user_id
    WHERE status.wait_time IS DISTINCT FROM expected.wait_time
    ORDER BY status.user_id
-     FOR NO KEY UPDATE OF status SKIP LOCKED),
-statuses AS (
-  UPDATE public.user_status AS status
-     SET wait_time = differing.wait_time, updated_at = now()
-    FROM differing
-   WHERE status.user_id = differing.user_id)
-SELECT call_id, user_id, listener_id, call_type, floor(date_part('epoch', start_time))::bigint,
-       coins_spent + coins, minutes, coins, waived, is_short, balance_left,
-       balance_left / next_rate AS minutes_left,
-       is_new OR balance / next_rate > 1 AS had_more,
-       -- A wallet that was made after the locks were had may have changed since.
-       coalesce((SELECT min(balance_coins) FROM wallets), 0) < 0 AS is_overdrawn
-  FROM after
- ORDER BY call_id
+     FOR NO KEY UPDATE OF status SKIP LOCKED)
+UPDATE public.user_status AS status
+   SET wait_time = differing.wait_time, updated_at = now()
+  FROM differing
+ WHERE status.user_id = differing.user_id
 
 -- name: ensure_listener_wallets
 -- $1 call ids.
@@ -212,27 +118,13 @@ SELECT DISTINCT c.listener_id, 0, 0
  ORDER BY c.listener_id
     ON CONFLICT (user_id) DO NOTHING
 
--- name: lock_party_wallets
--- $1 call ids.
-WITH locked AS (
-  SELECT user_id
-    FROM public.user_wallets
-   WHERE user_id IN (SELECT unnest(ARRAY[user_id, listener_id])
-                       FROM public.user_calls
-                      WHERE call_id = ANY ($1::int[]))
-   ORDER BY user_id
-     FOR NO KEY UPDATE)
-SELECT count(*) FROM locked
-
 -- name: lock_statuses
--- $1 call ids. Before settle, so that it sees the calls of whoever has just set
+-- $1 user ids. Before settle, so that it sees the calls of whoever has just set
 -- a party busy, and so that a heartbeat cannot come between its reading and ours.
 WITH locked AS (
   SELECT user_id
     FROM public.user_status
-   WHERE user_id IN (SELECT unnest(ARRAY[user_id, listener_id])
-                       FROM public.user_calls
-                      WHERE call_id = ANY ($1::int[]))
+   WHERE user_id = ANY ($1::int[])
    ORDER BY user_id
      FOR NO KEY UPDATE)
 SELECT count(*) FROM locked
@@ -374,38 +266,3 @@ SELECT ended.call_id, ended.user_id, ended.listener_id, ended.reason,
   FROM ended
   JOIN earning ON earning.call_id = ended.call_id
  ORDER BY ended.call_id
-
--- name: rate_bounds
--- What the scan for due calls needs of the rates: the latest and the highest of
--- each call type, and when the latest of them came into force.
-SELECT (SELECT coins FROM saathii_tasks.coin_rate WHERE call_type = 'audio'
-         ORDER BY valid_from DESC LIMIT 1),
-       (SELECT max(coins) FROM saathii_tasks.coin_rate WHERE call_type = 'audio'),
-       (SELECT coins FROM saathii_tasks.coin_rate WHERE call_type = 'video'
-         ORDER BY valid_from DESC LIMIT 1),
-       (SELECT max(coins) FROM saathii_tasks.coin_rate WHERE call_type = 'video'),
-       (SELECT max(valid_from) FROM saathii_tasks.coin_rate)
-
--- name: no_longer_ongoing
--- $1 call ids. Those that have ended, or are gone.
-SELECT coalesce(array_agg(given.call_id), '{}')
-  FROM unnest($1::int[]) AS given (call_id)
- WHERE NOT EXISTS (SELECT FROM public.user_calls AS c
-                    WHERE c.call_id = given.call_id AND c.status = 'ongoing')
-
--- name: drifted
--- $1 call ids, $2 the coins_spent that was shown of each. Where that is no longer
--- true: what it is now, NULL for a call that has ended or is gone.
-SELECT given.call_id, CASE WHEN c.call_id IS NOT NULL THEN coalesce(c.coins_spent, 0) END
-  FROM unnest($1::int[], $2::bigint[]) AS given (call_id, coins_spent)
-  LEFT JOIN public.user_calls AS c ON c.call_id = given.call_id AND c.status = 'ongoing'
- WHERE c.call_id IS NULL OR coalesce(c.coins_spent, 0) <> given.coins_spent
-
--- name: ongoing_page
--- $1 only calls after this id, $2 at most so many: what Redis should hold.
-SELECT call_id, user_id, listener_id, call_type, floor(date_part('epoch', start_time))::bigint,
-       coalesce(coins_spent, 0)
-  FROM public.user_calls
- WHERE status = 'ongoing' AND call_id > $1::int
- ORDER BY call_id
- LIMIT $2::int

@@ -42,9 +42,8 @@ class Run {
       : context_(context),
         session_(session),
         moment_(moment_of_run(context, session)),
-        projection_(context.redis, memory, moment_) {
-    billing::record_rates(session, moment_, context.platform.rates);
-  }
+        projection_(context.redis, memory, moment_),
+        rates_(billing::record_rates(session, moment_, context.platform.rates)) {}
 
   Report run();
 
@@ -61,6 +60,7 @@ class Run {
   postgres::Session& session_;
   const Instant moment_;
   CallProjection projection_;
+  const billing::Rates rates_;
   std::map<std::string, std::int64_t> by_reason_;
   std::int64_t ended_ = 0;
   std::int64_t failed_ = 0;
@@ -77,7 +77,9 @@ std::vector<billing::Ending> Run::doomed(pqxx::transaction_base& transaction, in
                                   last, context_.settings.integer("batch_size"), only);
   std::vector<billing::Ending> endings;
   for (const auto& row : rows) {
-    endings.push_back({row[0].as<int>(), row[1].c_str(), row[2].c_str()});
+    endings.push_back({.call_id = row[0].as<int>(),
+                       .end_time = Instant{Duration{row[1].as<std::int64_t>()}},
+                       .reason = row[2].c_str()});
   }
   return endings;
 }
@@ -155,11 +157,13 @@ void Run::end(Page page) {
   const auto ended = session_.transact([&](auto& transaction) {
     const auto locked = billing::lock_calls_to_end(session_, transaction, ids);
     // Decided anew under the locks: a heartbeat or a top-up may have come.
-    const auto endings = doomed(transaction, 0, postgres::to_array(locked));
+    const auto endings =
+        doomed(transaction, 0, postgres::to_array(locked, &billing::Call::call_id));
     billing::open(session_, transaction, endings, moment_);
     refunded = billing::refund(session_, transaction, endings);
-    coins = billing::charge_until_end(session_, transaction, endings, moment_,
-                                      context_.settings.integer("charge_catch_up_limit"));
+    coins = billing::charge_until_end(
+        session_, transaction, locked, endings, rates_,
+        {.moment = moment_, .catch_up_limit = context_.settings.integer("charge_catch_up_limit")});
     return billing::settle(session_, transaction, endings, context_.platform);
   });
   coins_ += coins;

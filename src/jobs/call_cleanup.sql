@@ -3,8 +3,9 @@
 -- this id, $6 at most so many, $7 only these ids where given (under their lock).
 -- Calls that the contract says must end, when each ended, and why.
 SELECT c.call_id,
-       CASE WHEN seen.last < $1::timestamptz - $4::interval THEN seen.last
-            ELSE greatest($1::timestamptz, c.start_time) END AS end_time,
+       (extract(epoch FROM CASE WHEN seen.last < $1::timestamptz - $4::interval THEN seen.last
+                                ELSE greatest($1::timestamptz, c.start_time) END)
+        * 1000000)::bigint AS end_time_us,
        CASE WHEN seen.last < $1::timestamptz - $4::interval THEN 'not_seen'
             WHEN caller.wait_time <= 0 THEN 'no_wait_time'
             ELSE 'overdue' END AS reason

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "billing.sql.hpp"
+#include "call_projection.sql.hpp"
 #include "saathii/jobs/status_events.hpp"
 #include "saathii/postgres/array.hpp"
 
@@ -36,28 +36,30 @@ nlohmann::json json_of(const std::optional<int>& id) {
   return id ? nlohmann::json(*id) : nlohmann::json(nullptr);
 }
 
-/// "{1,2}" of one member of each.
-template <typename Items, typename Member>
-std::string array_of(const Items& items, Member member) {
-  std::string text = "{";
-  for (const auto& item : items) {
-    fmt::format_to(std::back_inserter(text), "{}{}", text.size() == 1 ? "" : ",", member(item));
-  }
-  return text + "}";
-}
-
 redis::Command publish(const nlohmann::ordered_json& event) {
   return {"PUBLISH", events_channel,
           event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
-/// The whole hash, so that one that Redis has lost is there again.
-void add_hash(std::vector<redis::Command>& commands, const billing::Charged& call) {
+redis::Command renew(int call_id) { return {"EXPIRE", key_of(call_id), ttl_s}; }
+
+void add_hash(std::vector<redis::Command>& commands, const billing::Call& call) {
+  const auto start_s = std::chrono::floor<std::chrono::seconds>(call.start_time);
   commands.push_back({"HSET", key_of(call.call_id), "user_id", text_of(call.user_id), "listener_id",
                       text_of(call.listener_id), "call_type", call.call_type, "start_time",
-                      std::to_string(call.start_epoch_s), "coins_spent",
+                      std::to_string(start_s.time_since_epoch().count()), "coins_spent",
                       std::to_string(call.coins_spent)});
-  commands.push_back({"EXPIRE", key_of(call.call_id), ttl_s});
+  commands.push_back(renew(call.call_id));
+}
+
+redis::Command warning(const billing::Charged& call, Instant moment) {
+  return publish({{"type", "low_balance"},
+                  {"call_id", call.call_id},
+                  {"user_id", json_of(call.user_id)},
+                  {"listener_id", json_of(call.listener_id)},
+                  {"balance_coins", call.balance},
+                  {"minutes_left", call.minutes_left},
+                  {"timestamp", to_isoformat(moment)}});
 }
 
 /// True once for each call and balance: when the coming minute becomes the last
@@ -78,32 +80,41 @@ std::optional<int> call_of(std::string_view key) {
 void CallProjection::charged(postgres::Session& session,
                              const std::vector<billing::Charged>& calls) {
   std::vector<redis::Command> commands;
-  std::vector<Shown> shown;
-  std::int64_t warnings = 0;
+  std::vector<const billing::Charged*> shown;
   for (const auto& call : calls) {
-    if (call.minutes == 0) {
-      continue;
+    if (call.minutes > 0) {
+      // An increment, so that runs side by side may come in any order.
+      commands.push_back(
+          {"HINCRBY", key_of(call.call_id), "coins_spent", std::to_string(call.coins)});
+      commands.push_back(renew(call.call_id));
+      shown.push_back(&call);
     }
-    add_hash(commands, call);
-    shown.push_back({call.call_id, call.coins_spent});
-    if (is_to_warn(call)) {
+  }
+  std::int64_t warnings = 0;
+  for (const auto* call : shown) {
+    if (is_to_warn(*call)) {
       ++warnings;
-      commands.push_back(publish({{"type", "low_balance"},
-                                  {"call_id", call.call_id},
-                                  {"user_id", json_of(call.user_id)},
-                                  {"listener_id", json_of(call.listener_id)},
-                                  {"balance_coins", call.balance},
-                                  {"minutes_left", call.minutes_left},
-                                  {"timestamp", to_isoformat(moment_)}}));
+      commands.push_back(warning(*call, moment_));
     }
   }
-  if (send(commands)) {
-    {
-      const std::scoped_lock lock(mutex_);
-      warned_ += warnings;
-    }
-    verify(session, std::move(shown));
+  const auto replies = send(commands);
+  if (!replies) {
+    return;
   }
+  {
+    const std::scoped_lock lock(mutex_);
+    warned_ += warnings;
+  }
+  // A hash that was not there, or whose sum is another, is written anew.
+  std::vector<int> wrong;
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    const auto& sum = (*replies)[2 * i];
+    if (sum.kind != redis::Reply::Kind::integer || sum.integer != shown[i]->coins_spent ||
+        shown[i]->coins_spent == shown[i]->coins) {
+      wrong.push_back(shown[i]->call_id);
+    }
+  }
+  rewrite(session, wrong);
 }
 
 void CallProjection::ended(postgres::Session& session, const std::vector<billing::Ended>& calls) {
@@ -139,7 +150,7 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
 
 void CallProjection::repair(postgres::Session& session) {
   if (!is_marked() && write_ongoing(session) && remove_strangers(session) &&
-      send({{"SET", marker_key, to_iso8601(moment_)}})) {
+      send({{"SET", marker_key, to_iso8601(moment_)}}).has_value()) {
     repaired_generation_ = client_.generation();
   }
   memory_.repaired_generation = repaired_generation_;
@@ -155,19 +166,19 @@ bool CallProjection::complete() const {
   return complete_;
 }
 
-bool CallProjection::send(const std::vector<redis::Command>& commands) {
+std::optional<std::vector<redis::Reply>> CallProjection::send(
+    const std::vector<redis::Command>& commands) {
   if (commands.empty()) {
-    return true;
+    return std::vector<redis::Reply>{};
   }
   const std::scoped_lock lock(mutex_);
   try {
-    client_.pipeline(commands);
-    return true;
+    return client_.pipeline(commands);
   } catch (const Unavailable&) {
     // The client has told the server's state; the next repair makes it good.
     complete_ = false;
     repaired_generation_.reset();
-    return false;
+    return std::nullopt;
   }
 }
 
@@ -176,7 +187,8 @@ void CallProjection::remove_ended(postgres::Session& session, const std::vector<
     return;
   }
   const auto gone = session.autocommit([&](auto& each) {
-    return session.exec(each, sql::billing::no_longer_ongoing, postgres::to_array(call_ids))[0][0]
+    return session
+        .exec(each, sql::call_projection::no_longer_ongoing, postgres::to_array(call_ids))[0][0]
         .template as<std::string>();
   });
   std::vector<redis::Command> commands;
@@ -186,62 +198,71 @@ void CallProjection::remove_ended(postgres::Session& session, const std::vector<
   send(commands);
 }
 
-/// What another program committed and showed before our write came after it, is
-/// read again and shown again, until what was shown last is what holds.
-void CallProjection::verify(postgres::Session& session, std::vector<Shown> shown) {
-  for (int rounds = 0; !shown.empty() && rounds < max_verify_rounds; ++rounds) {
-    const auto call_ids = array_of(shown, [](const Shown& call) { return call.call_id; });
-    const auto coins_spent = array_of(shown, [](const Shown& call) { return call.coins_spent; });
+/// The API deletes a hash after it has committed the end: what PostgreSQL still
+/// calls ongoing here will be deleted after our write.
+void CallProjection::rewrite(postgres::Session& session, const std::vector<int>& call_ids) {
+  if (call_ids.empty()) {
+    return;
+  }
+  const auto ongoing = session.autocommit([&](auto& each) {
+    return billing::calls_of(
+        session.exec(each, sql::call_projection::ongoing_among, postgres::to_array(call_ids)));
+  });
+  remove_ended(session, call_ids);
+  write(session, ongoing);
+}
+
+bool CallProjection::write(postgres::Session& session, std::vector<billing::Call> calls) {
+  std::vector<redis::Command> commands;
+  for (const auto& call : calls) {
+    add_hash(commands, call);
+  }
+  bool sent = send(commands).has_value();
+  // What another program committed and showed before our write came after it, is
+  // read again and shown again, until what was shown last is what holds.
+  for (int rounds = 0; sent && !calls.empty() && rounds < max_verify_rounds; ++rounds) {
     const auto drifted = session.autocommit([&](auto& each) {
-      return session.exec(each, sql::billing::drifted, call_ids, coins_spent);
+      return session.exec(each, sql::call_projection::drifted,
+                          postgres::to_array(calls, &billing::Call::call_id),
+                          postgres::to_array(calls, &billing::Call::coins_spent));
     });
-    shown.clear();
-    std::vector<redis::Command> commands;
+    calls.clear();
+    commands.clear();
     for (const auto& row : drifted) {
-      const int call_id = row[0].as<int>();
+      billing::Call call;
+      call.call_id = row[0].as<int>();
       if (row[1].is_null()) {
-        // The API deletes a hash after it has committed the end: what PostgreSQL
-        // still calls ongoing here will be deleted after our write.
-        commands.push_back({"DEL", key_of(call_id)});
+        commands.push_back({"DEL", key_of(call.call_id)});
       } else {
-        commands.push_back({"HSET", key_of(call_id), "coins_spent", row[1].c_str()});
-        shown.push_back({call_id, row[1].as<std::int64_t>()});
+        call.coins_spent = row[1].as<std::int64_t>();
+        commands.push_back({"HSET", key_of(call.call_id), "coins_spent", row[1].c_str()});
+        calls.push_back(call);
       }
     }
-    send(commands);
+    sent = send(commands).has_value();
   }
-  if (!shown.empty()) {
-    const std::scoped_lock lock(mutex_);
-    complete_ = false;
-    repaired_generation_.reset();
+  if (sent && calls.empty()) {
+    return true;
   }
+  const std::scoped_lock lock(mutex_);
+  complete_ = false;
+  repaired_generation_.reset();
+  return false;
 }
 
 bool CallProjection::write_ongoing(postgres::Session& session) {
   for (int last = 0;;) {
-    const auto rows = session.autocommit([&](auto& each) {
-      return session.exec(each, sql::billing::ongoing_page, last, page_calls);
+    const auto page = session.autocommit([&](auto& each) {
+      return billing::calls_of(
+          session.exec(each, sql::call_projection::ongoing_page, last, page_calls));
     });
-    std::vector<redis::Command> commands;
-    std::vector<Shown> shown;
-    for (const auto& row : rows) {
-      billing::Charged call;
-      call.call_id = last = row[0].as<int>();
-      call.user_id = row[1].is_null() ? std::nullopt : std::optional<int>(row[1].as<int>());
-      call.listener_id = row[2].is_null() ? std::nullopt : std::optional<int>(row[2].as<int>());
-      call.call_type = row[3].c_str();
-      call.start_epoch_s = row[4].as<std::int64_t>();
-      call.coins_spent = row[5].as<std::int64_t>();
-      add_hash(commands, call);
-      shown.push_back({call.call_id, call.coins_spent});
-    }
-    if (!send(commands)) {
+    if (!write(session, page)) {
       return false;
     }
-    verify(session, std::move(shown));
-    if (rows.size() < page_calls) {
+    if (page.size() < page_calls) {
       return complete();
     }
+    last = page.back().call_id;
   }
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,9 @@ constexpr int max_failed_callers = 20;
 struct Due {
   int user_id;
   int call_id;
+  int listener_id;
+  int caller_waits;    ///< the caller's wait_time when the run began
+  int listener_waits;  ///< the listener's
 };
 using Batch = std::span<const Due>;
 
@@ -75,7 +79,18 @@ std::vector<int> ids_of(Batch calls) {
   return ids;
 }
 
-/// The calls whose next started minute the balance does not cover, by id.
+/// What the run has read of it: nearly always it is right, and nobody looks again.
+billing::WaitTimes wait_times_of(Batch calls) {
+  billing::WaitTimes known;
+  known.reserve(calls.size() * 2);
+  for (const auto& due : calls) {
+    known[due.user_id] = due.caller_waits;
+    known[due.listener_id] = due.listener_waits;
+  }
+  return known;
+}
+
+/// The calls whose next started minute the balance does not cover, sorted by id.
 std::vector<int> short_ones(const std::vector<billing::Charged>& calls) {
   std::vector<int> ids;
   for (const auto& call : calls) {
@@ -83,6 +98,7 @@ std::vector<int> short_ones(const std::vector<billing::Charged>& calls) {
       ids.push_back(call.call_id);
     }
   }
+  std::ranges::sort(ids);
   return ids;
 }
 
@@ -105,7 +121,9 @@ class Run {
       : context_(context),
         moment_(moment_of_run(context, session)),
         projection_(context.redis, memory, moment_),
-        rates_(billing::record_rates(session, moment_, context.platform.rates)) {}
+        rates_(billing::record_rates(session, moment_, context.platform.rates)),
+        terms_{.moment = moment_,
+               .catch_up_limit = context.settings.integer("charge_catch_up_limit")} {}
 
   void find_due(postgres::Session& session);
   void charge_all(postgres::Session& session);
@@ -119,7 +137,7 @@ class Run {
   [[nodiscard]] Batch next_batch();
   void charge_batch(postgres::Session& session, Batch batch);
   void charge_or_split(postgres::Session& session, Batch batch);
-  std::vector<int> charge_once(postgres::Session& session, const std::vector<int>& call_ids);
+  std::vector<int> charge_once(postgres::Session& session, Batch batch);
   std::vector<int> end_short(postgres::Session& session, const std::vector<int>& call_ids);
   void count(const std::vector<billing::Charged>& calls);
   void give_up_on(Batch caller, const std::exception& error);
@@ -127,7 +145,8 @@ class Run {
   const Context& context_;
   const Instant moment_;
   CallProjection projection_;
-  const billing::RateBounds rates_;
+  const billing::Rates rates_;
+  const billing::Terms terms_;
   std::vector<Due> due_;
   std::int64_t held_ = 0;
 
@@ -138,18 +157,27 @@ class Run {
 };
 
 void Run::find_due(postgres::Session& session) {
+  const auto& audio = rates_.at("audio");
+  const auto& video = rates_.at("video");
   session.autocommit([&](auto& each) {
     const auto row = session.exec(
         each, sql::coin_deduction::due_calls, to_iso8601(moment_), billing::minute_interval(),
-        billing::interval(context_.settings.duration("stale_after")), rates_.audio_latest,
-        rates_.audio_highest, rates_.video_latest, rates_.video_highest, rates_.latest_since)[0];
-    const auto calls = postgres::parse_int_array(row[0].c_str());
-    const auto users = postgres::parse_int_array(row[1].c_str());
-    due_.reserve(calls.size());
-    for (std::size_t i = 0; i < calls.size(); ++i) {
-      due_.push_back({users[i], calls[i]});
+        billing::interval(context_.settings.duration("stale_after")), audio.latest(),
+        audio.highest(), video.latest(), video.highest(),
+        to_iso8601(std::max({audio.latest_since(), video.latest_since(), Instant{}})))[0];
+    std::array<std::vector<int>, 5> columns;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      columns[i] = postgres::parse_int_array(row[static_cast<int>(i)].c_str());
     }
-    held_ = row[2].template as<std::int64_t>();
+    due_.reserve(columns[0].size());
+    for (std::size_t i = 0; i < columns[0].size(); ++i) {
+      due_.push_back({.user_id = columns[1][i],
+                      .call_id = columns[0][i],
+                      .listener_id = columns[2][i],
+                      .caller_waits = columns[3][i],
+                      .listener_waits = columns[4][i]});
+    }
+    held_ = row[5].template as<std::int64_t>();
     return 0;
   });
   std::ranges::sort(due_, {}, [](const Due& due) {
@@ -256,7 +284,7 @@ void Run::give_up_on(Batch caller, const std::exception& error) {
 
 void Run::charge_batch(postgres::Session& session, Batch batch) {
   std::vector<Due> left(batch.begin(), batch.end());
-  keep_callers(left, charge_once(session, ids_of(left)));
+  keep_callers(left, charge_once(session, batch));
   // Every pass ends a call of each caller that is left, so that there are few:
   // what comes after the ended call's minute on the same wallet is due again.
   while (!left.empty()) {
@@ -267,16 +295,23 @@ void Run::charge_batch(postgres::Session& session, Batch batch) {
   }
 }
 
-std::vector<int> Run::charge_once(postgres::Session& session, const std::vector<int>& call_ids) {
-  const auto calls = session.transact([&](auto& transaction) {
-    const auto locked = billing::lock_calls(session, transaction, call_ids);
-    return locked.empty() ? std::vector<billing::Charged>{}
-                          : billing::charge(session, transaction, locked, moment_,
-                                            context_.settings.integer("charge_catch_up_limit"));
-  });
-  count(calls);
-  projection_.charged(session, calls);
-  return short_ones(calls);
+std::vector<int> Run::charge_once(postgres::Session& session, Batch batch) {
+  const auto call_ids = ids_of(batch);
+  const auto known_wait_times = wait_times_of(batch);
+  std::vector<int> short_calls;
+  for (bool is_complete = false; !is_complete;) {
+    context_.throw_if_stopped();
+    const auto charges = session.transact([&](auto& transaction) {
+      return billing::charge(session, transaction,
+                             billing::lock_calls(session, transaction, call_ids), rates_, terms_,
+                             known_wait_times);
+    });
+    count(charges.calls);
+    projection_.charged(session, charges.calls);
+    short_calls = short_ones(charges.calls);
+    is_complete = charges.is_complete;
+  }
+  return short_calls;
 }
 
 /// Charges the given calls, all of their callers', and ends those whose next started minute
@@ -285,17 +320,14 @@ std::vector<int> Run::charge_once(postgres::Session& session, const std::vector<
 std::vector<int> Run::end_short(postgres::Session& session, const std::vector<int>& call_ids) {
   std::vector<billing::Charged> charged;
   const auto ended = session.transact([&](auto& transaction) {
-    const auto locked = billing::lock_calls_to_end(session, transaction, call_ids);
-    charged.clear();
-    if (locked.empty()) {
-      return std::vector<billing::Ended>{};
-    }
-    charged = billing::charge(session, transaction, locked, moment_,
-                              context_.settings.integer("charge_catch_up_limit"));
+    charged =
+        billing::charge(session, transaction,
+                        billing::lock_calls_to_end(session, transaction, call_ids), rates_, terms_)
+            .calls;
     std::vector<billing::Ending> endings;
     for (const auto& call : charged) {
       if (call.is_short) {
-        endings.push_back({call.call_id, to_iso8601(moment_), "balance"});
+        endings.push_back({.call_id = call.call_id, .end_time = moment_, .reason = "balance"});
       }
     }
     return endings.empty() ? std::vector<billing::Ended>{}

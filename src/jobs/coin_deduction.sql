@@ -9,6 +9,9 @@
 -- A call whose parties have both not been seen for stale_after is held: if a
 -- heartbeat comes all its minutes are due again, else call_cleanup ends it as
 -- of the moment in which it was last seen.
+--
+-- Returns columns as arrays: of each due call its id, the caller (where there is
+-- none, minus the call's id), the listener (0), and both parties' wait_time (-1).
 WITH candidate AS MATERIALIZED (
   SELECT call_id, user_id, listener_id, start_time
     FROM public.user_calls
@@ -24,6 +27,7 @@ WITH candidate AS MATERIALIZED (
                      END) <= $1::timestamptz),
 judged AS (
   SELECT candidate.call_id, coalesce(candidate.user_id, -candidate.call_id) AS user_id,
+         candidate.listener_id, caller.wait_time AS caller_waits, listener.wait_time AS listener_waits,
          greatest(start_time, caller.last_seen, listener.last_seen)
            < $1::timestamptz - $3::interval AS held
     FROM candidate
@@ -31,5 +35,8 @@ judged AS (
     LEFT JOIN public.user_status AS listener ON listener.user_id = candidate.listener_id)
 SELECT coalesce(array_agg(call_id) FILTER (WHERE NOT held), '{}'),
        coalesce(array_agg(user_id) FILTER (WHERE NOT held), '{}'),
+       coalesce(array_agg(coalesce(listener_id, 0)) FILTER (WHERE NOT held), '{}'),
+       coalesce(array_agg(coalesce(caller_waits, -1)) FILTER (WHERE NOT held), '{}'),
+       coalesce(array_agg(coalesce(listener_waits, -1)) FILTER (WHERE NOT held), '{}'),
        count(*) FILTER (WHERE held)
   FROM judged

@@ -8,28 +8,9 @@ namespace saathii::postgres {
 
 namespace {
 
-/// "-2147483648" and its comma.
-constexpr std::size_t max_element_bytes = 12;
-
 [[noreturn]] void refuse() { throw std::invalid_argument("not the text of an int[]"); }
 
 }  // namespace
-
-std::string to_array(const std::vector<int>& numbers) {
-  std::string text(numbers.size() * max_element_bytes + 2, '\0');
-  char* next = text.data();
-  char* const end = next + text.size();
-  *next++ = '{';
-  for (const int number : numbers) {
-    if (next[-1] != '{') {
-      *next++ = ',';
-    }
-    next = std::to_chars(next, end, number).ptr;
-  }
-  *next++ = '}';
-  text.resize(static_cast<std::size_t>(next - text.data()));
-  return text;
-}
 
 std::vector<int> parse_int_array(std::string_view text) {
   if (text.size() < 2 || text.front() != '{' || text.back() != '}') {

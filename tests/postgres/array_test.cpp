@@ -6,10 +6,22 @@
 
 namespace saathii::postgres {
 
-TEST_CASE("an int array is written as PostgreSQL reads it") {
-  CHECK(to_array({}) == "{}");
-  CHECK(to_array({7}) == "{7}");
-  CHECK(to_array({1, -2, INT_MIN, INT_MAX}) == "{1,-2,-2147483648,2147483647}");
+TEST_CASE("an array is written as PostgreSQL reads it") {
+  CHECK(to_array(std::vector<int>{}) == "{}");
+  CHECK(to_array(std::vector{7}) == "{7}");
+  CHECK(to_array(std::vector{1, -2, INT_MIN, INT_MAX}) == "{1,-2,-2147483648,2147483647}");
+  CHECK(to_array(std::vector<std::string>{"api", "waived"}) == "{api,waived}");
+  CHECK(to_array(std::vector<std::optional<std::int64_t>>{LLONG_MIN, std::nullopt}) ==
+        "{-9223372036854775808,NULL}");
+}
+
+TEST_CASE("an array holds what a member or a function gives of each item") {
+  struct Item {
+    int id;
+  };
+  const std::vector<Item> items{{3}, {4}};
+  CHECK(to_array(items, &Item::id) == "{3,4}");
+  CHECK(to_array(items, [](const Item& item) { return item.id * 10; }) == "{30,40}");
 }
 
 TEST_CASE("an int array is read back, however long") {

@@ -1,51 +1,34 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "saathii/config/config.hpp"
+#include "saathii/jobs/pricing.hpp"
 #include "saathii/postgres/session.hpp"
 
 // Charging minutes and settling calls: what coin_deduction and call_cleanup
-// share. Every function is one statement, or a few, inside the caller's
-// transaction; statements are in billing.sql. Worker threads.
+// share. Every function is a few statements, however many calls there are,
+// inside the caller's transaction; statements are in billing.sql. Locks are
+// always taken in the same order: calls by call_id, then wallets by user_id,
+// then status rows by user_id. Worker threads.
 
 namespace saathii::jobs::billing {
 
-/// How long the "minute" of a charge is.
-inline constexpr std::chrono::seconds minute_length{60};
-
-/// The same as a parameter for PostgreSQL.
+/// minute_length as a parameter for PostgreSQL.
 [[nodiscard]] std::string minute_interval();
 
 /// A length of time as a parameter for PostgreSQL, exact.
 [[nodiscard]] std::string interval(Duration length);
 
-/// A call after charge() has looked at it.
-struct Charged {
-  int call_id = 0;
-  std::optional<int> user_id;  ///< the caller
-  std::optional<int> listener_id;
-  std::string call_type;
-  std::int64_t start_epoch_s = 0;
-  std::int64_t coins_spent = 0;   ///< in all
-  int minutes = 0;                ///< newly charged or waived
-  std::int64_t coins = 0;         ///< newly charged
-  int waived = 0;                 ///< of `minutes`
-  bool is_short = false;          ///< the balance does not cover its next started minute
-  std::int64_t balance = 0;       ///< left in the wallet, coins
-  std::int64_t minutes_left = 0;  ///< that it still pays for
-  bool had_more = false;  ///< before, more than one minute was affordable or nobody had looked
-};
-
 /// A call that is to end.
 struct Ending {
   int call_id = 0;
-  std::string end_time;  ///< as PostgreSQL reads it
-  std::string reason;    ///< a lower-case word or words_joined: "balance", "not_seen", …
+  Instant end_time;
+  std::string reason;  ///< a lower-case word or words_joined: "balance", "not_seen", …
 };
 
 /// A call that settle() has ended.
@@ -60,45 +43,55 @@ struct Ended {
   std::string earned;      ///< rupees, two decimals
 };
 
-/// Bounds that find calls which cannot be due without reading the ledger.
-struct RateBounds {
-  std::int64_t audio_latest = 0;
-  std::int64_t audio_highest = 0;
-  std::int64_t video_latest = 0;
-  std::int64_t video_highest = 0;
-  std::string latest_since;  ///< when the latest rate came into force, as PostgreSQL reads it
-};
-
 /// Makes the configured rates hold for minutes that start from T on, if they
-/// differ from those known, and returns the bounds.
-RateBounds record_rates(postgres::Session& session, Instant moment, const config::Rates& rates);
+/// differ from those known, and returns all that ever held.
+[[nodiscard]] Rates record_rates(postgres::Session& session, Instant moment,
+                                 const config::Rates& configured);
+
+/// Calls of rows that hold: call_id, user_id, listener_id, call_type, the start in
+/// microseconds since 1970, coins_spent.
+[[nodiscard]] std::vector<Call> calls_of(const pqxx::result& rows);
 
 /// Locks those of the calls that are ongoing and that nobody else holds, and
-/// their callers' wallets; returns them.
-std::vector<int> lock_calls(postgres::Session& session, pqxx::transaction_base& transaction,
-                            const std::vector<int>& call_ids);
+/// returns them.
+[[nodiscard]] std::vector<Call> lock_calls(postgres::Session& session,
+                                           pqxx::transaction_base& transaction,
+                                           const std::vector<int>& call_ids);
 
 /// The same with the wallets and status rows of callers and listeners; missing
 /// listeners' wallets are created first.
-std::vector<int> lock_calls_to_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                                   const std::vector<int>& call_ids);
+[[nodiscard]] std::vector<Call> lock_calls_to_end(postgres::Session& session,
+                                                  pqxx::transaction_base& transaction,
+                                                  const std::vector<int>& call_ids);
 
-/// Charges locked calls what is due at `moment`; see billing.sql.
-/// `catch_up_limit`: the most unpaid minutes of a call that are charged; 0: all.
-std::vector<Charged> charge(postgres::Session& session, pqxx::transaction_base& transaction,
-                            const std::vector<int>& call_ids, Instant moment,
-                            std::int64_t catch_up_limit);
+struct Charges {
+  std::vector<Charged> calls;
+  /// False if there was more to charge than one transaction should hold: charge
+  /// the same calls again.
+  bool is_complete = true;
+};
+
+/// By user, as last read.
+using WaitTimes = std::unordered_map<int, int>;
+
+/// Charges locked calls what is due, as price() says, from their callers'
+/// wallets, which it locks. A party's wait_time that is not the known one is
+/// made to be what it should. Throws std::runtime_error if a wallet would fall
+/// below 0 because something else took its coins, for all its locks.
+[[nodiscard]] Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
+                             std::vector<Call> calls, const Rates& rates, const Terms& terms,
+                             const WaitTimes& known_wait_times = {});
 
 /// Writes down what the API had taken for calls that are about to end and were
 /// never charged here.
 void open(postgres::Session& session, pqxx::transaction_base& transaction,
           const std::vector<Ending>& endings, Instant moment);
 
-/// Charges calls that are about to end for what is unpaid before each one's
-/// end, as far as the balance goes. Returns the coins charged.
+/// Charges those locked calls that are about to end for what is unpaid before
+/// each one's end, as far as the balance goes. Returns the coins charged.
 std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                              const std::vector<Ending>& endings, Instant moment,
-                              std::int64_t catch_up_limit);
+                              const std::vector<Call>& calls, const std::vector<Ending>& endings,
+                              const Rates& rates, const Terms& terms);
 
 /// Gives back what was charged for minutes that start after the end; returns the coins.
 std::int64_t refund(postgres::Session& session, pqxx::transaction_base& transaction,

@@ -35,9 +35,10 @@ class CallProjection {
         moment_(moment),
         repaired_generation_(std::exchange(memory.repaired_generation, std::nullopt)) {}
 
-  /// Writes the charged calls' hashes, renews their TTL and warns callers whose
-  /// coming minute is the last. What has changed in PostgreSQL in between is
-  /// shown as it is then: a call that the API has ended is removed again.
+  /// Adds the coins to the charged calls' hashes, renews their TTL and warns
+  /// callers whose coming minute is the last. A hash that is not what it should
+  /// be then is made what PostgreSQL says: that of a call which the API has ended
+  /// meanwhile is removed again.
   void charged(postgres::Session& session, const std::vector<billing::Charged>& calls);
 
   /// Removes the hashes of ended calls and publishes their end and the status
@@ -56,16 +57,13 @@ class CallProjection {
   [[nodiscard]] bool complete() const;
 
  private:
-  /// A call and the coins_spent that its hash was given.
-  struct Shown {
-    int call_id;
-    std::int64_t coins_spent;
-  };
-
-  /// Sends the commands; false, remembered, if Redis is down.
-  bool send(const std::vector<redis::Command>& commands);
+  /// Sends the commands; nothing, remembered, if Redis is down.
+  std::optional<std::vector<redis::Reply>> send(const std::vector<redis::Command>& commands);
   void remove_ended(postgres::Session& session, const std::vector<int>& call_ids);
-  void verify(postgres::Session& session, std::vector<Shown> shown);
+  /// Makes these calls' hashes what PostgreSQL says.
+  void rewrite(postgres::Session& session, const std::vector<int>& call_ids);
+  /// Writes these calls' whole hashes; false, remembered, if they are not right then.
+  bool write(postgres::Session& session, std::vector<billing::Call> calls);
   bool write_ongoing(postgres::Session& session);
   bool remove_strangers(postgres::Session& session);
   [[nodiscard]] bool is_marked();
