@@ -44,7 +44,7 @@ std::string describe(const ServerState& server, Instant now) {
 
 }  // namespace
 
-Face::Face(const Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
+Face::Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
            std::function<Instant()> now)
     : notifier_(notifier), servers_(std::move(servers)), zone_(zone), now_(std::move(now)) {}
 
@@ -129,9 +129,7 @@ void Face::released(const std::string& job) {
 void Face::server_changed() { send_status(); }
 
 void Face::heartbeat() {
-  if (wedged_.empty()) {
-    notifier_.watchdog();
-  }
+  wedged_.empty() ? notifier_.watchdog() : notifier_.retry();
   send_status();
 }
 
