@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "badge_assignment.sql.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
@@ -152,7 +153,7 @@ class Assignment {
       report.summary += fmt::format(" {} {},", count, tier.name);
     }
     report.counts.emplace_back("errors", errors_);
-    report.summary += fmt::format(" {} errors", errors_);
+    report.summary += " " + counted(errors_, "error");
     return report;
   }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "saathii/base/counted.hpp"
+
 namespace saathii::systemd {
 
 namespace {
@@ -65,8 +67,7 @@ std::string Face::clock_time(Instant moment) const {
 
 std::string Face::status() const {
   std::vector<std::string> parts;
-  parts.push_back(stopping_ ? stopping_text_
-                            : fmt::format("{} {}", jobs_, jobs_ == 1 ? "job" : "jobs"));
+  parts.push_back(stopping_ ? stopping_text_ : counted(jobs_, "job"));
   for (const std::string& job : wedged_) {
     parts.push_back(job + " is stuck");
   }
