@@ -402,7 +402,7 @@ TEST_CASE("a size limit takes the oldest first") {
     const auto report = bench.run();
     CHECK(names_in(bench.logs) == Names{"1.log", "ancient.log"});
     CHECK(counts_of(report)["in_use"] == 2);
-    CHECK(contains(report.summary, "1 folders still above max_folder_size"));
+    CHECK(contains(report.summary, "1 folder still above max_folder_size"));
     close(old);
     close(young);
   }
