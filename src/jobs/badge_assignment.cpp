@@ -58,7 +58,7 @@ class Assignment {
 
  private:
   void find_day() {
-    const std::string moment = to_iso8601(moment_of_run(context_, session_));
+    const std::string moment = to_iso8601(moment_of_tick(context_, session_));
     session_.autocommit([&](auto& each) {
       const auto days = session_.exec(each, sql::badge_assignment::business_day, moment,
                                       context_.platform.timezone);
