@@ -8,6 +8,7 @@
 #include "app/command_line.hpp"
 #include "app/once.hpp"
 #include "app/schema.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/loader.hpp"
 #include "saathii/jobs/executor.hpp"
@@ -59,9 +60,8 @@ int check(const config::Loaded& loaded, const std::string& file) {
     std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
   if (!loaded.config) {
-    std::fprintf(stderr, "saathiid: %zu %s in the configuration %s; nothing was done\n",
-                 loaded.problems.size(), loaded.problems.size() == 1 ? "error" : "errors",
-                 file.c_str());
+    std::fprintf(stderr, "saathiid: %s in the configuration %s; nothing was done\n",
+                 counted(loaded.problems.size(), "error").c_str(), file.c_str());
     return app::exit_configuration;
   }
   return app::exit_ok;
@@ -83,7 +83,8 @@ int act(const app::CommandLine& command) {
   postgres::Pool pool{config.postgres, postgres_state};
   switch (command.action) {
     case app::Action::check_config:
-      std::printf("%s is valid: %zu jobs\n", command.config_file.c_str(), config.jobs.size());
+      std::printf("%s is valid: %s\n", command.config_file.c_str(),
+                  counted(config.jobs.size(), "job").c_str());
       return app::exit_ok;
     case app::Action::print_config:
       std::fputs(config::print(config, kinds).c_str(), stdout);

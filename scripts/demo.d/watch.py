@@ -23,7 +23,7 @@ SELECT (SELECT coalesce(sum(coins), 0) FROM demo.opening),
        (SELECT coalesce(sum(coins), 0) FROM demo.api_event WHERE what = 'start'),
        (SELECT coalesce(sum(coins), 0) FROM saathii_tasks.call_charge WHERE source = 'saathiid'),
        (SELECT coalesce(sum(coins), 0) FROM saathii_tasks.call_charge
-         WHERE source = 'saathiid' AND refunded_at IS NOT NULL),
+         WHERE refunded_at IS NOT NULL),
        (SELECT coalesce(sum(balance_coins), 0) FROM public.user_wallets),
        (SELECT count(*) FROM saathii_tasks.call_charge WHERE source = 'saathiid'),
        (SELECT coalesce(sum(coins), 0) FROM saathii_tasks.call_charge

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "saathii/base/errors.hpp"
+#include "saathii/config/nearest.hpp"
 #include "saathii/jobs/executor.hpp"
 #include "saathii/runner/foreground.hpp"
 #include "schema.hpp"
@@ -80,6 +81,14 @@ void print_json(const std::vector<Line>& lines) {
   std::puts(array.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
 
+std::vector<std::string_view> job_names(const config::Config& config) {
+  std::vector<std::string_view> names;
+  for (const config::Job& job : config.jobs) {
+    names.push_back(job.name);
+  }
+  return names;
+}
+
 /// The jobs to run, in the configuration's order; exits are for the caller.
 std::vector<const config::Job*> choose(const std::vector<std::string>& names,
                                        const config::Config& config, std::string& error) {
@@ -88,12 +97,11 @@ std::vector<const config::Job*> choose(const std::vector<std::string>& names,
     const bool known = std::any_of(config.jobs.begin(), config.jobs.end(),
                                    [&](const config::Job& job) { return job.name == name; });
     if (!known) {
-      std::vector<std::string> all;
-      for (const config::Job& job : config.jobs) {
-        all.push_back(job.name);
-      }
-      error =
-          fmt::format("there is no job '{}'; the configuration has {}", name, fmt::join(all, ", "));
+      const std::vector<std::string_view> all = job_names(config);
+      const std::string_view meant = config::nearest(name, all);
+      error = fmt::format("there is no job '{}'{} configuration has {}", name,
+                          meant.empty() ? "; the" : fmt::format(": did you mean '{}'? The", meant),
+                          config::join(all));
       return {};
     }
   }

@@ -18,9 +18,7 @@ SchemaVerdict check_schema(postgres::Pool& pool, const std::stop_token& stop) {
   const int found = postgres::schema_version(pool, stop);
   const int known = postgres::known_schema_version;
   if (found > known) {
-    return {Fit::newer, fmt::format("schema saathii_tasks has version {}, but this saathiid knows "
-                                    "{} at most: install the newer saathiid",
-                                    found, known)};
+    return {Fit::newer, postgres::NewerSchema(found).what()};
   }
   if (found == 0) {
     return {Fit::missing,

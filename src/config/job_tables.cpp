@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "keys.hpp"
-#include "nearest.hpp"
+#include "saathii/config/nearest.hpp"
 #include "triggers.hpp"
 
 namespace saathii::config {

@@ -12,7 +12,7 @@
 #include "findings.hpp"
 #include "job_tables.hpp"
 #include "keys.hpp"
-#include "nearest.hpp"
+#include "saathii/config/nearest.hpp"
 #include "zones.hpp"
 
 namespace saathii::config {

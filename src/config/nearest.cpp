@@ -1,4 +1,4 @@
-#include "nearest.hpp"
+#include "saathii/config/nearest.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "nearest.hpp"
+#include "saathii/config/nearest.hpp"
 
 namespace saathii::config {
 namespace {

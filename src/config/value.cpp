@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <utility>
 
-#include "nearest.hpp"
 #include "saathii/base/time.hpp"
+#include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "document.hpp"
-#include "nearest.hpp"
+#include "saathii/config/nearest.hpp"
 
 namespace saathii::config {
 namespace {

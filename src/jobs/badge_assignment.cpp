@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "badge_assignment.sql.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
@@ -57,7 +58,7 @@ class Assignment {
 
  private:
   void find_day() {
-    const std::string moment = to_iso8601(moment_of_run(context_, session_));
+    const std::string moment = to_iso8601(moment_of_tick(context_, session_));
     session_.autocommit([&](auto& each) {
       const auto days = session_.exec(each, sql::badge_assignment::business_day, moment,
                                       context_.platform.timezone);
@@ -152,7 +153,7 @@ class Assignment {
       report.summary += fmt::format(" {} {},", count, tier.name);
     }
     report.counts.emplace_back("errors", errors_);
-    report.summary += fmt::format(" {} errors", errors_);
+    report.summary += " " + counted(errors_, "error");
     return report;
   }
 

@@ -21,4 +21,14 @@ Instant moment_of_run(const Context& context, postgres::Session& session) {
   });
 }
 
+Instant moment_of_tick(const Context& context, postgres::Session& session) {
+  const Instant moment = moment_of_run(context, session);
+  return context.at ? moment : not_before_tick(moment, context.scheduled_at);
+}
+
+Instant not_before_tick(Instant now, Instant tick) {
+  constexpr Duration most = std::chrono::hours{1};
+  return now < tick && tick - now <= most ? tick : now;
+}
+
 }  // namespace saathii::jobs

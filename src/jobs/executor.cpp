@@ -41,7 +41,8 @@ class Instance {
     const log::Scope scope({{"JOB", name_},
                             {"RUN_ID", request.run_id},
                             {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
-    const Context context{request.at, settings_, platform_, postgres_, redis_, request.stop};
+    const Context context{request.at, settings_,    platform_,           postgres_,
+                          redis_,     request.stop, request.scheduled_at};
     try {
       Report report = job_->run(context);
       return {Result::Status::succeeded, std::move(report.summary), std::move(report.counts)};

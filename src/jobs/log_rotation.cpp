@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "log_archive.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/base/time.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/log/log.hpp"
@@ -242,17 +243,18 @@ class Rotation {
                      {"in_use", in_use_},     {"unknown", unknown_},
                      {"errors", errors_}};
     auto& text = report.summary;
-    text = fmt::format("{} of {} log files deleted, {} bytes freed", deleted_, examined_,
-                       bytes_freed_);
+    text = fmt::format("{} of {} deleted, {} freed", deleted_, counted(examined_, "log file"),
+                       counted(bytes_freed_, "byte"));
     if (archived_ > 0) text += fmt::format(", {} archived first", archived_);
     if (in_use_ > 0) text += fmt::format(", {} in use and kept", in_use_);
     if (unknown_ > 0) {
       text += fmt::format(", {} kept that may be in use (see when_unknown)", unknown_);
     }
     if (still_too_large_ > 0) {
-      text += fmt::format(", {} folders still above max_folder_size", still_too_large_);
+      text += fmt::format(", {} still above max_folder_size", counted(still_too_large_, "folder"));
     }
-    if (errors_ > 0) text += fmt::format("; {} errors, the first: {}", errors_, first_error_);
+    if (errors_ > 0)
+      text += fmt::format("; {}, the first: {}", counted(errors_, "error"), first_error_);
     return report;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "presence_cleanup.sql.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/jobs/status_events.hpp"
@@ -45,8 +46,8 @@ class Pass {
              {"busy_cleared", cleared},
              {"online", online},
              {"unpublished", unpublished_}},
-            fmt::format("{} users online, {} gone offline, {} no longer busy", online, offline,
-                        cleared)};
+            fmt::format("{} online, {} gone offline, {} no longer busy", counted(online, "user"),
+                        offline, cleared)};
   }
 
  private:

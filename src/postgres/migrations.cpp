@@ -85,7 +85,8 @@ bool create_index(pqxx::transaction_base& session, const PlatformIndex& index) {
 /// A session with settings and a lock of its own, both of which go with it.
 class MigrationSession {
  public:
-  MigrationSession(Pool& pool, const std::stop_token& stop) : lease_(pool.lease(stop)) {}
+  MigrationSession(Pool& pool, const std::stop_token& stop)
+      : lease_(pool.lease(stop, Pool::Schema::any)) {}
   ~MigrationSession() { lease_->interrupt(); }
   MigrationSession(const MigrationSession&) = delete;
   MigrationSession& operator=(const MigrationSession&) = delete;
@@ -99,8 +100,32 @@ class MigrationSession {
 
 const int known_schema_version = static_cast<int>(migrations().size());
 
+NewerSchema::NewerSchema(int found)
+    : std::runtime_error(
+          fmt::format("schema saathii_tasks has version {}, but this saathiid knows {} at most: "
+                      "install the newer saathiid",
+                      found, known_schema_version)) {}
+
+void require_known_schema(Session& session) {
+  if (session.schema_is_known) {
+    return;
+  }
+  int found = 0;
+  try {
+    found = session.autocommit([](auto& each) { return version_of(each); });
+  } catch (const pqxx::sql_error&) {
+    return;
+  }
+  if (found > known_schema_version) {
+    throw NewerSchema(found);
+  }
+  session.schema_is_known = found > 0;
+}
+
 int schema_version(Pool& pool, const std::stop_token& stop) {
-  return pool.lease(stop)->autocommit([](auto& session) { return version_of(session); });
+  return pool.lease(stop, Pool::Schema::any)->autocommit([](auto& session) {
+    return version_of(session);
+  });
 }
 
 std::vector<std::string> migrate(Pool& pool, const std::stop_token& stop) {
@@ -114,10 +139,7 @@ std::vector<std::string> migrate(Pool& pool, const std::stop_token& stop) {
   });
   const int found = lease->autocommit([](auto& session) { return version_of(session); });
   if (found > known_schema_version) {
-    throw std::runtime_error(
-        fmt::format("schema saathii_tasks has version {}, but this saathiid knows {} at most: "
-                    "install the newer saathiid, nothing was changed",
-                    found, known_schema_version));
+    throw NewerSchema(found);
   }
   for (int version = 1; version <= known_schema_version; ++version) {
     const Migration& migration = migrations()[static_cast<std::size_t>(version) - 1];

@@ -1,5 +1,6 @@
 #include "saathii/postgres/pool.hpp"
 
+#include "saathii/postgres/migrations.hpp"
 #include "saathii/postgres/session.hpp"
 
 namespace saathii::postgres {
@@ -19,6 +20,15 @@ Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop
       breaker_(new Breaker{
           std::stop_callback<Breaker::Interrupt>{stop, Breaker::Interrupt{session_.get()}}}) {}
 
+/// Whole before it asks, so that a stop reaches the session and a failure gives it back.
+Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop,
+                   Schema schema)
+    : Lease(pool, std::move(session), stop) {
+  if (schema == Schema::known) {
+    require_known_schema(*session_);
+  }
+}
+
 Pool::Lease::~Lease() {
   breaker_.reset();
   pool_.give_back(std::move(session_));
@@ -29,8 +39,8 @@ Pool::Pool(config::Postgres settings, ServerState& state)
 
 Pool::~Pool() = default;
 
-Pool::Lease Pool::lease(const std::stop_token& stop) {
-  return Lease{*this, take(stop, IfNoneFree::wait), stop};
+Pool::Lease Pool::lease(const std::stop_token& stop, Schema schema) {
+  return Lease{*this, take(stop, IfNoneFree::wait), stop, schema};
 }
 
 std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop) {
@@ -38,7 +48,7 @@ std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop) {
   if (session == nullptr) {
     return std::nullopt;
   }
-  return std::optional<Lease>(std::in_place, *this, std::move(session), stop);
+  return std::optional<Lease>(std::in_place, *this, std::move(session), stop, Schema::known);
 }
 
 std::unique_ptr<Session> Pool::take(const std::stop_token& stop, IfNoneFree if_none_free) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "run_ledger.sql.hpp"
+#include "saathii/postgres/migrations.hpp"
 #include "saathii/postgres/session.hpp"
 
 namespace saathii::postgres {
@@ -66,6 +67,16 @@ std::stop_token RunLedger::begin() {
   return stop_.get_token();
 }
 
+/// Outcomes that a newer schema keeps from being written wait, as for a server
+/// that is down: they must not be given up one by one as ones that it refuses.
+Pool::Lease RunLedger::session() {
+  try {
+    return pool_.lease(begin());
+  } catch (const NewerSchema& error) {
+    throw Unavailable("postgres", error.what());
+  }
+}
+
 void RunLedger::interrupt() noexcept {
   const std::stop_source current = [this] {
     const std::scoped_lock lock(mutex_);
@@ -75,7 +86,7 @@ void RunLedger::interrupt() noexcept {
 }
 
 runner::Past RunLedger::past(const std::string& job, Instant now) {
-  const auto lease = pool_.lease(begin());
+  const auto lease = session();
   return lease->autocommit([&](auto& session) {
     runner::Past past;
     const std::string moment = to_iso8601(now);
@@ -92,7 +103,7 @@ runner::Past RunLedger::past(const std::string& job, Instant now) {
 }
 
 void RunLedger::record(const std::vector<runner::Record>& records) {
-  const auto lease = pool_.lease(begin());
+  const auto lease = session();
   const auto write = [&](auto& transaction) {
     auto rows = nlohmann::json::array();
     // One statement may meet a tick once only.
@@ -124,7 +135,7 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
 }
 
 bool RunLedger::prune() {
-  const auto lease = pool_.lease(begin());
+  const auto lease = session();
   const auto prune_one = [&](const Statement& statement, Duration age) {
     return lease->transact([&](auto& transaction) {
       return lease->exec(transaction, statement, interval(age), prune_rows).affected_rows();

@@ -59,6 +59,12 @@ std::string connection_url(const config::Postgres& settings) {
   return url;
 }
 
+/// What an operator has to know of a server on which no job can do its work.
+constexpr const char* takes_no_writes =
+    "read-only: this server is a standby or read-only; list the primary in the URL, with "
+    "target_session_attrs=read-write";
+constexpr const char* read_only_sql_transaction = "25006";
+
 std::string sqlstate_of(const pqxx::failure& error) {
   const auto* sql = dynamic_cast<const pqxx::sql_error*>(&error);
   return sql == nullptr ? std::string{} : sql->sqlstate();
@@ -70,7 +76,7 @@ bool is_unavailable(const pqxx::failure& error, std::string_view sqlstate) {
   return dynamic_cast<const pqxx::broken_connection*>(&error) != nullptr ||
          dynamic_cast<const pqxx::in_doubt_error*>(&error) != nullptr ||
          sqlstate.starts_with("08") || sqlstate.starts_with("57P") || sqlstate == "53300" ||
-         sqlstate == "25006";
+         sqlstate == read_only_sql_transaction;
 }
 
 void pause_before_retry(int tries) {
@@ -83,6 +89,7 @@ void pause_before_retry(int tries) {
 }  // namespace
 
 Session::Session(const config::Postgres& settings, ServerState& state) : state_(state) {
+  bool read_only = false;
   try {
     connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
 #if PQXX_VERSION_MAJOR < 7
@@ -99,15 +106,19 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
     // client_connection_check_interval ends a statement whose client is gone.
     // plan_cache_mode stays: custom plans by force would plan anew the foreign-key
     // check of every inserted row, a quarter of the cost of a charging run.
-    setup.exec(fmt::format(
+    const auto answer = setup.exec(fmt::format(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET jit = off; SET TimeZone = 'UTC';"
         "SET idle_in_transaction_session_timeout = 60000; SET work_mem = '32MB';"
-        "SET client_connection_check_interval = 2000",
+        "SET client_connection_check_interval = 2000; SHOW transaction_read_only",
         ms(settings.statement_timeout), ms(settings.lock_timeout)));
+    read_only = answer[0][0].c_str() == std::string_view{"on"};
   } catch (const pqxx::failure& error) {
-    const std::string reason = first_line(error.what());
-    state_.report_down(reason);
-    throw Unavailable("postgres", reason);
+    unavailable(first_line(error.what()));
+  }
+  // Found out here and not by the first write: a server that is up for every
+  // connection and down for every run would be told of each time.
+  if (read_only) {
+    unavailable(takes_no_writes);
   }
   socket_ = ::fcntl(connection_->sock(), F_DUPFD_CLOEXEC, 0);
   if (socket_ < 0) {
@@ -117,6 +128,11 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
 }
 
 Session::~Session() { ::close(socket_); }
+
+void Session::unavailable(const std::string& reason) {
+  state_.report_down(reason);
+  throw Unavailable("postgres", reason);
+}
 
 void Session::interrupt() const noexcept { ::shutdown(socket_, SHUT_RDWR); }
 
@@ -145,8 +161,7 @@ void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
     if (reason.starts_with("Could not obtain client encoding")) {
       reason = "the server closed the connection";  // what libpqxx 6.4 stumbles over then
     }
-    state_.report_down(reason);
-    throw Unavailable("postgres", reason);
+    unavailable(sqlstate == read_only_sql_transaction ? takes_no_writes : reason);
   }
   if (sqlstate == "55P03") {
     throw LockTimeout(reason);

@@ -10,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
 
+#include "saathii/base/counted.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::runner {
@@ -222,9 +223,9 @@ asio::awaitable<void> Runner::flush_ledger() {
   }
   if (ledger_.waiting() > 0) {
     log::warning(
-        fmt::format("{} outcomes could not be written to the run ledger; the next start "
-                    "judges their ticks anew",
-                    ledger_.waiting()));
+        fmt::format("{} could not be written to the run ledger; the next start "
+                    "judges the ticks anew",
+                    counted(ledger_.waiting(), "outcome")));
   }
   if (!ledger_.finished()) {
     log::error("left behind, because the database does not come back: the run ledger's writer");

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <vector>
 
+#include "saathii/base/counted.hpp"
 #include "saathii/schedule/trigger.hpp"
 
 namespace saathii::schedule {
@@ -199,7 +200,7 @@ std::optional<Cron> parse_cron(std::string_view text, std::string& error) {
   }
   std::vector<std::string_view> fields = split_fields(text);
   if (fields.size() != 5 && fields.size() != 6) {
-    error = "found " + std::to_string(fields.size()) + (fields.size() == 1 ? " field" : " fields") +
+    error = "found " + counted(fields.size(), "field") +
             "; 5 are needed (minute hour day-of-month month day-of-week), or 6 with the second "
             "first";
     return std::nullopt;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "saathii/base/counted.hpp"
+
 namespace saathii::systemd {
 
 namespace {
@@ -44,7 +46,7 @@ std::string describe(const ServerState& server, Instant now) {
 
 }  // namespace
 
-Face::Face(const Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
+Face::Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
            std::function<Instant()> now)
     : notifier_(notifier), servers_(std::move(servers)), zone_(zone), now_(std::move(now)) {}
 
@@ -65,8 +67,7 @@ std::string Face::clock_time(Instant moment) const {
 
 std::string Face::status() const {
   std::vector<std::string> parts;
-  parts.push_back(stopping_ ? stopping_text_
-                            : fmt::format("{} {}", jobs_, jobs_ == 1 ? "job" : "jobs"));
+  parts.push_back(stopping_ ? stopping_text_ : counted(jobs_, "job"));
   for (const std::string& job : wedged_) {
     parts.push_back(job + " is stuck");
   }
@@ -129,9 +130,7 @@ void Face::released(const std::string& job) {
 void Face::server_changed() { send_status(); }
 
 void Face::heartbeat() {
-  if (wedged_.empty()) {
-    notifier_.watchdog();
-  }
+  wedged_.empty() ? notifier_.watchdog() : notifier_.retry();
   send_status();
 }
 

@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "saathii/base/errors.hpp"
+#include "saathii/jobs/moment.hpp"
 #include "saathii/postgres/session.hpp"
 #include "support/job_bench.hpp"
 
@@ -104,6 +105,47 @@ TEST_CASE("badges: the day is the local one of the run's moment") {
   bench.run(at("2030-01-14T18:30:00Z"));
   CHECK(bench.badge(listener, "2030-01-15") == "bronze");
   CHECK(bench.badge(listener, "2030-01-14") == "basic");
+}
+
+TEST_CASE("badges: a tick's day is given though the database's clock is still in the day before") {
+  Badges bench;
+  const int listener = bench.listener();
+  // A zone in which the database's next full hour is midnight.
+  const auto hour = std::chrono::hours{1};
+  const Instant now =
+      at(bench.db.value("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', "
+                        "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"));
+  const Instant midnight = std::chrono::floor<std::chrono::hours>(now) + hour;
+  const auto past_midnight = midnight - std::chrono::floor<std::chrono::days>(midnight);
+  const auto hours_behind_utc = past_midnight / hour;
+  bench.platform.timezone = hours_behind_utc <= 12
+                                ? fmt::format("Etc/GMT+{}", hours_behind_utc)
+                                : fmt::format("Etc/GMT-{}", 24 - hours_behind_utc);
+  const auto local_date = [&](Instant moment) {
+    return bench.db.value(fmt::format("SELECT ('{}'::timestamptz AT TIME ZONE '{}')::date",
+                                      to_iso8601(moment), bench.platform.timezone));
+  };
+  const std::string day = local_date(midnight);
+  REQUIRE(day != local_date(midnight - std::chrono::microseconds{1}));
+  bench.run_tick(midnight);
+  CHECK(bench.badge(listener, day) == "basic");
+
+  // Hours ahead it is the daemon's clock that is wrong.
+  const std::string far_day = local_date(midnight + 48 * hour);
+  bench.run_tick(midnight + 48 * hour);
+  CHECK(bench.badge(listener, far_day).empty());
+}
+
+TEST_CASE("badges: a tick counts where the other clock is behind it by an hour at most") {
+  const Instant tick = T;
+  const auto hour = std::chrono::hours{1};
+  const auto instant = std::chrono::microseconds{1};
+  CHECK(jobs::not_before_tick(tick - instant, tick) == tick);
+  CHECK(jobs::not_before_tick(tick - hour, tick) == tick);
+  CHECK(jobs::not_before_tick(tick - hour - instant, tick) == tick - hour - instant);
+  CHECK(jobs::not_before_tick(tick, tick) == tick);
+  CHECK(jobs::not_before_tick(tick + instant, tick) == tick + instant);
+  CHECK(jobs::not_before_tick(tick, {}) == tick);
 }
 
 TEST_CASE("badges: a call counts whole on the day in which it started") {

@@ -62,6 +62,18 @@ struct Bench {
 
 }  // namespace
 
+TEST_CASE("a run knows its tick") {
+  Bench bench;
+  Instant seen;
+  CHECK(bench
+            .run([&](const jobs::Context& context) {
+              seen = context.scheduled_at;
+              return jobs::Report{};
+            })
+            .status == Status::succeeded);
+  CHECK(seen == tick);
+}
+
 TEST_CASE("a run's report is its result") {
   Bench bench;
   const auto result = bench.run([](const jobs::Context&) {

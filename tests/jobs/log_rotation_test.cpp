@@ -329,7 +329,7 @@ TEST_CASE("a full disk keeps the original, and the rest goes on") {
   bench.file("small.log", 30 * day, "small");
   const auto error = bench.failure();
   CHECK(contains(error,
-                 "1 of 2 log files deleted, 5 bytes freed, 1 archived first; 1 errors, the "
+                 "1 of 2 log files deleted, 5 bytes freed, 1 archived first; 1 error, the "
                  "first: cannot archive large.log: No space left on device"));
   CHECK(names_in(bench.logs) == Names{"large.log"});
   CHECK(fs::file_size(bench.logs / "large.log") == 200'000);
@@ -350,7 +350,7 @@ TEST_CASE("a folder that cannot be written is an error, and the others are done"
   bench.settings.set("folders", std::vector<std::string>{fixed.string(), bench.logs.string()});
   bench.settings.set("max_folder_size", std::int64_t{1});
   CHECK(contains(bench.failure(),
-                 "; 1 errors, the first: cannot delete old.log: Read-only file "
+                 "; 1 error, the first: cannot delete old.log: Read-only file "
                  "system"));
   CHECK(names_in(bench.logs).empty());
 
@@ -402,7 +402,7 @@ TEST_CASE("a size limit takes the oldest first") {
     const auto report = bench.run();
     CHECK(names_in(bench.logs) == Names{"1.log", "ancient.log"});
     CHECK(counts_of(report)["in_use"] == 2);
-    CHECK(contains(report.summary, "1 folders still above max_folder_size"));
+    CHECK(contains(report.summary, "1 folder still above max_folder_size"));
     close(old);
     close(young);
   }

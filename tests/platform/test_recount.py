@@ -106,9 +106,9 @@ class RecountCase(unittest.TestCase):
                      " WHERE call_id = %s", (minute, coins, minute - 1, call_id))
         self.api.redis.hincrby(f"call:{call_id}", "coins_spent", coins)
 
-    def settle(self, call_id, reason="balance"):
-        """Ends an audio call now, as saathiid would, at the basic rate."""
-        end = self.execute("SELECT clock_timestamp()")[0][0]
+    def settle(self, call_id, reason="balance", end=None):
+        """Ends an audio call, now unless told, as saathiid would, at the basic rate."""
+        end = end or self.execute("SELECT clock_timestamp()")[0][0]
         start, listener, caller, coins = self.execute(
             "SELECT start_time, listener_id, user_id, coins_spent FROM user_calls"
             " WHERE call_id = %s", (call_id,))[0]
@@ -139,9 +139,9 @@ class RecountCase(unittest.TestCase):
     def wrong(self):
         """The numbers of the invariants that do not hold."""
         connection = psycopg2.connect(self.url)
-        counted = recount.Recount(recount.Tables(connection), recount.Options())
+        tables = recount.Tables(connection)
         connection.close()
-        findings = counted.run(self.api.redis)
+        findings = recount.recount(tables, recount.Options(), self.api.redis)
         self.texts = [text for finding in findings for text in finding.violations]
         return [finding.number for finding in findings if finding.violations]
 
@@ -161,6 +161,36 @@ class RecountCase(unittest.TestCase):
         self.execute("UPDATE demo.api_event SET at = at - interval '190 s' WHERE what = 'start'")
 
 
+    def crashed(self):
+        """A call of which the API took two minutes, and whose apps crashed in the first."""
+        self.asha, self.meera = self.person("Asha", 100), self.person("Meera", 0)
+        self.api.record_openings()
+        call_id = self.call_since(self.asha, self.meera, 1200)
+        for statement in (
+                "UPDATE user_wallets SET balance_coins = balance_coins - 10 WHERE user_id = {asha}",
+                "UPDATE user_transactions SET coins_change = -20 WHERE tx_type = 'spend'",
+                "UPDATE user_calls SET coins_spent = 20",
+                "UPDATE demo.api_event SET coins = 20, at = at - interval '1200 s'",
+                "INSERT INTO saathii_tasks.call_charge (call_id, minute, user_id, coins,"
+                " minute_start, source) SELECT call_id, 2, user_id, 10, start_time + interval"
+                " '1 minute', 'api' FROM user_calls"):
+            self.execute(statement.format(asha=self.asha))
+        return call_id
+
+    def give_back(self, call_id):
+        """Everything of the call that starts after its first minute."""
+        self.execute("UPDATE saathii_tasks.call_charge SET refunded_at = clock_timestamp()"
+                     " WHERE call_id = %s AND minute > 1", (call_id,))
+        self.execute("UPDATE user_calls SET coins_spent = 10 WHERE call_id = %s", (call_id,))
+        self.execute("UPDATE user_wallets SET balance_coins = balance_coins + 10"
+                     " WHERE user_id = %s", (self.asha,))
+        self.execute("INSERT INTO user_transactions (wallet_id, tx_type, coins_change)"
+                     " SELECT wallet_id, 'spend', 10 FROM user_wallets WHERE user_id = %s",
+                     (self.asha,))
+        self.settle(call_id, "stale", self.execute(
+            "SELECT start_time FROM user_calls WHERE call_id = %s", (call_id,))[0][0])
+
+
 class WhereAllIsRight(RecountCase):
     def test_nothing_is_found(self):
         self.scene()
@@ -173,6 +203,10 @@ class WhereAllIsRight(RecountCase):
             self.assertIsNone(acting.step(step * 2.0))
         # Nobody clears the busy flags that are stuck in the sample.
         self.assertEqual([9], self.wrong(), getattr(self, "texts", None))
+
+    def test_what_the_api_took_beyond_the_end_is_given_back(self):
+        self.give_back(self.crashed())
+        self.assertEqual([], self.wrong(), getattr(self, "texts", None))
 
     def test_a_call_that_the_api_ended_is_its_own(self):
         self.scene()
@@ -201,6 +235,11 @@ class WhatIsWrong(RecountCase):
             "INSERT INTO user_transactions (wallet_id, tx_type, coins_change) SELECT wallet_id,"
             " 'spend', -10 FROM user_wallets WHERE user_id = {asha}",
             "UPDATE user_wallets SET balance_coins = balance_coins - 10 WHERE user_id = {asha}"))
+
+    def test_what_the_api_took_and_is_only_said_to_be_given_back(self):
+        self.give_back(self.crashed())
+        self.execute("DELETE FROM user_transactions WHERE tx_type = 'spend' AND coins_change > 0")
+        self.assertEqual([1, 3], self.wrong())
 
     def test_a_minute_at_another_price(self):
         self.assertIn(1, self.found("UPDATE saathii_tasks.call_charge SET coins = 11"

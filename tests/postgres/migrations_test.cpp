@@ -127,6 +127,35 @@ TEST_CASE("a schema that is newer than the program is refused, and left alone") 
   CHECK(db.migrate().empty());
 }
 
+TEST_CASE("a schema that became newer is found out by the next session, and the server is up") {
+  Fresh db;
+  db.migrate();
+  {
+    const auto old = db.pool.lease({});
+    db.exec("INSERT INTO saathii_tasks.schema_version VALUES (99, 'of the future')");
+    CHECK_THROWS_WITH(db.pool.lease({}), Catch::Matchers::Contains("has version 99") &&
+                                             Catch::Matchers::Contains("install the newer"));
+    CHECK_THROWS_AS(db.pool.try_lease({}), postgres::NewerSchema);
+    CHECK(db.state.snapshot().state == ServerState::State::up);
+  }
+  CHECK(db.version() == 99);
+  postgres::Pool other(db.owner_settings(), db.state);
+  CHECK(postgres::schema_version(other, {}) == 99);
+  CHECK_THROWS_AS(other.lease({}), postgres::NewerSchema);  // the session that only looked
+  db.exec("DELETE FROM saathii_tasks.schema_version WHERE version = 99");
+  CHECK(other.lease({})->schema_is_known);
+}
+
+TEST_CASE("a schema that is missing, or not to be read, keeps no session from being used") {
+  Fresh db;
+  CHECK_FALSE(db.pool.lease({})->schema_is_known);
+  db.exec("CREATE SCHEMA saathii_tasks");
+  db.exec("CREATE TABLE saathii_tasks.schema_version (something int)");
+  const auto lease = db.pool.lease({});
+  CHECK(lease->autocommit([](auto& each) { return each.exec("SELECT 1").size(); }) == 1);
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+}
+
 TEST_CASE("a migration holds its lock no longer than it lasts, and spoils no session") {
   Fresh db;
   db.migrate();

@@ -214,6 +214,16 @@ TEST_CASE("old runs are pruned, but each job's newest stays") {
   CHECK(db.outcomes("b") == "failed");
 }
 
+TEST_CASE("outcomes that a newer schema keeps out wait like those of a server that is down") {
+  Ledger db;
+  db.exec("INSERT INTO saathii_tasks.schema_version VALUES (99, 'of the future')");
+  CHECK_THROWS_AS(db.record({run(T)}), Unavailable);
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+  db.exec("DELETE FROM saathii_tasks.schema_version WHERE version = 99");
+  db.record({run(T)});
+  CHECK(db.outcomes() == "succeeded");
+}
+
 TEST_CASE("the charges of ended calls are pruned by age, those of ongoing ones never") {
   Ledger db;
   const int caller = db.add_user();

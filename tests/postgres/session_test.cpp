@@ -256,6 +256,42 @@ TEST_CASE("a server that is full or starts up is Unavailable, not a fault") {
   db.exec("DROP ROLE \"" + name + "\"");
 }
 
+TEST_CASE("a server that takes no writes is down, says what to do, and is not told of twice") {
+  Database db;
+  int changes = 0;
+  db.state.on_change([&] { ++changes; });
+  const auto read_only = [&](const char* on) {
+    db.exec(fmt::format("ALTER DATABASE {} SET default_transaction_read_only = {}",
+                        db.value("SELECT current_database()"), on));
+  };
+  const std::string what_to_do =
+      "read-only: this server is a standby or read-only; list the primary in the URL, with "
+      "target_session_attrs=read-write";
+  {
+    // The server became read-only under a session.
+    Session session(db.owner_settings(), db.state);
+    CHECK_THROWS_AS(session.transact([&](auto& transaction) {
+      transaction.exec("SET TRANSACTION READ ONLY");
+      return session.exec(transaction, add_to_box, 1, 5).size();
+    }),
+                    Unavailable);
+    CHECK_FALSE(session.usable());
+    CHECK(db.state.snapshot().last_error == what_to_do);
+    CHECK(changes == 2);  // up, down
+  }
+  read_only("on");
+  for (int runs = 0; runs < 3; ++runs) {
+    CHECK_THROWS_AS(Session(db.owner_settings(), db.state), Unavailable);
+  }
+  CHECK(db.state.snapshot().state == ServerState::State::down);
+  CHECK(db.state.snapshot().last_error == what_to_do);
+  CHECK(changes == 2);
+  db.exec("SET default_transaction_read_only = off");
+  read_only("off");
+  Session session(db.owner_settings(), db.state);
+  CHECK(changes == 3);
+}
+
 TEST_CASE("no error holds the password") {
   ServerState state("postgres");
   const std::string url = GENERATE(

@@ -1,13 +1,7 @@
 #include "saathii/systemd/face.hpp"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
-
 #include "support.hpp"
+#include "support/service_manager.hpp"
 
 namespace saathii::systemd {
 
@@ -19,51 +13,9 @@ using schedule::Outcome;
 
 const Instant now = *parse_iso8601("2026-11-22T08:33:42Z");  // 14:03:42 in Kolkata
 
-/// The service manager's end of $NOTIFY_SOCKET.
-class Manager {
- public:
-  explicit Manager(const char* watchdog_us) {
-    char folder[] = "/tmp/saathii_notify_XXXXXX";
-    REQUIRE(::mkdtemp(folder) != nullptr);
-    folder_ = folder;
-    const std::string path = folder_ + "/socket";
-    fd_ = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    REQUIRE(::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
-    if (watchdog_us != nullptr) {
-      ::setenv("WATCHDOG_USEC", watchdog_us, 1);
-    }
-  }
-  ~Manager() {
-    ::unsetenv("NOTIFY_SOCKET");
-    ::unsetenv("WATCHDOG_USEC");
-    ::close(fd_);
-    std::filesystem::remove_all(folder_);
-  }
-  Manager(const Manager&) = delete;
-  Manager& operator=(const Manager&) = delete;
-
-  /// All that was sent since the last call; what is sent is there at once.
-  std::vector<std::string> messages() {
-    std::vector<std::string> all;
-    char buffer[4096];
-    for (ssize_t size = 0; (size = ::recv(fd_, buffer, sizeof buffer, 0)) >= 0;) {
-      all.emplace_back(buffer, static_cast<std::size_t>(size));
-    }
-    return all;
-  }
-
- private:
-  std::string folder_;
-  int fd_ = -1;
-};
-
 struct Setup {
-  explicit Setup(const char* watchdog_us = "60000000") : manager(watchdog_us) {}
-  Manager manager;
+  explicit Setup(const char* watchdog_us = "60000000") : manager(test::path_name, watchdog_us) {}
+  test::ServiceManager manager;
   Notifier notifier;
   ServerState postgres{"postgres"};
   ServerState redis{"redis"};
@@ -141,6 +93,21 @@ TEST_CASE("the watchdog is fed with the heartbeat, but not while a run is stuck"
   setup.face.heartbeat();
   CHECK(setup.manager.messages() ==
         Messages{"STATUS=1 job; postgres not asked yet; redis not asked yet", "WATCHDOG=1"});
+}
+
+TEST_CASE("a stuck run does not keep from the manager what it has not read yet") {
+  Setup setup;
+  setup.face.armed(1);
+  setup.face.wedged("charge");
+  while (setup.manager.takes_more()) {
+    setup.notifier.status("filler");
+  }
+  setup.face.stopping({});
+  (void)setup.manager.messages();
+  setup.face.heartbeat();
+  CHECK(setup.manager.messages() ==
+        Messages{"STOPPING=1\nSTATUS=stopping; charge is stuck; postgres not asked yet; redis "
+                 "not asked yet"});
 }
 
 TEST_CASE("a database that is down never withholds the watchdog") {

@@ -52,6 +52,11 @@ struct JobBench {
     return job->run({moment, settings, platform, pool, redis, std::move(stop)});
   }
 
+  /// Runs the job at the database's now, for a tick by the daemon's clock.
+  jobs::Report run_tick(Instant tick) {
+    return job->run({std::nullopt, settings, platform, pool, redis, {}, tick});
+  }
+
   [[nodiscard]] config::Redis redis_settings() const {
     config::Redis redis_config;
     redis_config.url = redis_server ? redis_server->url() : "unix:///nowhere/redis.sock";

@@ -31,8 +31,9 @@ struct Context {
   const config::Settings& settings;
   const config::Platform& platform;
   postgres::Pool& postgres;
-  redis::Client& redis;  ///< this instance's own
-  std::stop_token stop;  ///< between batches, look at it: throw_if_stopped()
+  redis::Client& redis;       ///< this instance's own
+  std::stop_token stop;       ///< between batches, look at it: throw_if_stopped()
+  Instant scheduled_at = {};  ///< the tick, by the daemon's clock
 
   /// Throws Stopped once the run's time limit or shutdown asks for it.
   void throw_if_stopped() const;

@@ -24,12 +24,19 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
+  /// What schema of ours the database of a lease may have.
+  enum class Schema {
+    known,  ///< none that is newer than this program, as of when the session was opened
+    any     ///< for who looks at it or migrates it
+  };
+
   /// A session of the holder's own until the lease ends. When `stop` is
   /// requested meanwhile, the session's socket is shut down, so that even a
   /// call into a server that does not answer returns (as Unavailable).
   class Lease {
    public:
     Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop);
+    Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop, Schema schema);
     Lease(Lease&&) = delete;
     ~Lease();
     [[nodiscard]] Session& operator*() const { return *session_; }
@@ -44,8 +51,8 @@ class Pool {
 
   /// Blocks the worker until a session is free. Throws Unavailable if the
   /// server cannot be reached within connect_timeout, Stopped if `stop` is
-  /// requested.
-  [[nodiscard]] Lease lease(const std::stop_token& stop);
+  /// requested, NewerSchema (see Schema).
+  [[nodiscard]] Lease lease(const std::stop_token& stop, Schema schema = Schema::known);
 
   /// The same without waiting: nothing if all sessions are taken. For who holds
   /// one already, and so must not wait for another.

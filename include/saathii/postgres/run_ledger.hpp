@@ -23,6 +23,7 @@ class RunLedger final : public runner::RunLedger {
  private:
   /// Of the call that begins now: interrupt() stops it.
   [[nodiscard]] std::stop_token begin();
+  [[nodiscard]] Pool::Lease session();
 
   Pool& pool_;
   const config::Service retention_;

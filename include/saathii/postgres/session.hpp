@@ -30,8 +30,9 @@ inline constexpr int max_transaction_tries = 5;
 /// what it had set would be lost silently. Once broken it is thrown away.
 class Session {
  public:
-  /// Connects. Throws Unavailable within about connect_timeout, and
-  /// std::invalid_argument for a URL that config::parse_postgres_url() refuses.
+  /// Connects. Throws Unavailable within about connect_timeout, and for a server
+  /// that takes no writes; std::invalid_argument for a URL that
+  /// config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
   ~Session();
   Session(const Session&) = delete;
@@ -80,6 +81,9 @@ class Session {
   /// False once broken, and for an idle session whose server hung up.
   [[nodiscard]] bool usable() const noexcept;
 
+  /// For require_known_schema(): asked for and known.
+  bool schema_is_known = false;
+
  private:
   template <typename Attempt>
   auto guarded(Attempt&& attempt) {
@@ -98,6 +102,7 @@ class Session {
   void prepare(const Statement& statement);
   /// Returns, after a random pause, only if the transaction may be tried again.
   void rethrow_unless_retryable(const pqxx::failure& error, int tries);
+  [[noreturn]] void unavailable(const std::string& reason);
 
   ServerState& state_;
   std::unique_ptr<pqxx::connection> connection_;

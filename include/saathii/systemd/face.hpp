@@ -18,7 +18,7 @@ namespace saathii::systemd {
 class Face final : public runner::Observer {
  public:
   /// The notifier and the states outlive the face. Times are shown in `zone`.
-  Face(const Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
+  Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
        std::function<Instant()> now = wall_now);
 
   void armed(std::size_t jobs) override;
@@ -41,7 +41,7 @@ class Face final : public runner::Observer {
   void send_status();
   [[nodiscard]] std::string clock_time(Instant moment) const;
 
-  const Notifier& notifier_;
+  Notifier& notifier_;
   const std::vector<const ServerState*> servers_;
   const TimeZone zone_;
   const std::function<Instant()> now_;
