@@ -126,7 +126,7 @@ class Tidy:
         finally:
             self.running.discard(process)
         if process.returncode != 0:
-            return findings + re.sub(r"(?m)^\.+ .*\n", "", remarks)
+            return findings + re.sub(r"(?m)^(\.+ |\d+ warnings).*\n", "", remarks)
         read = set(re.findall(r"(?m)^\.+ (.*)$", remarks)) | {str(ROOT / source)}
         keep(entry, started, sorted(path.removeprefix(f"{ROOT}/") for path in read))
         return ""
