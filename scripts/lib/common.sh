@@ -23,19 +23,20 @@ saathii_interrupted=no
 # test programs too, to list their cases.
 saathii_around=()
 
-# A folder for compiled objects outside of the checkout, kept between runs.
-saathii_use_ccache() {
+# Names a folder outside of the checkout for what is kept between runs.
+saathii_cache() {
   local home=${HOME:-}
-  if [[ -z ${CCACHE_DIR:-} ]]; then
-    if [[ -n ${XDG_CACHE_HOME:-} ]]; then
-      CCACHE_DIR=$XDG_CACHE_HOME/saathiid/ccache
-    elif [[ -n $home && -w $home ]]; then
-      CCACHE_DIR=$home/.cache/saathiid/ccache
-    else
-      CCACHE_DIR=/var/tmp/saathiid-ccache
-    fi
+  if [[ -n ${XDG_CACHE_HOME:-} ]]; then
+    printf '%s' "$XDG_CACHE_HOME/saathiid"
+  elif [[ -n $home && -w $home ]]; then
+    printf '%s' "$home/.cache/saathiid"
+  else
+    printf '%s' "/var/tmp/saathiid-$UID"
   fi
-  export CCACHE_DIR
+}
+
+saathii_use_ccache() {
+  export CCACHE_DIR=${CCACHE_DIR:-$(saathii_cache)/ccache}
   # So that a checkout in another place finds what this one compiled.
   export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
   mkdir -p "$CCACHE_DIR"

@@ -202,7 +202,7 @@ TEST_CASE("threads write whole lines") {
     thread.join();
   }
   const std::string text = capture.text();
-  CHECK(lines_in(text) == 4 * (100 + 3));
+  CHECK(lines_in(text) == std::size_t{4} * (100 + 3));
   const std::regex whole(
       R"([^ ]+ (info whole|warning folded by four threads \d( \(repeated \d+ times\))?) T=\d)");
   for (std::size_t begin = 0; begin < text.size();) {

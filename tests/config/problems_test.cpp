@@ -398,8 +398,8 @@ TEST_CASE("what is not TOML, and duplicate keys") {
 TEST_CASE("all problems at once, in the file's order") {
   check({"",
          "",
-         {"f: postgres.url: missing; give it here or in the environment variable DATABASE_URL, "
-          "such as \"postgresql://saathiid@localhost/saathii\"",
+         {("f: postgres.url: missing; give it here or in the environment variable DATABASE_URL, "
+           "such as \"postgresql://saathiid@localhost/saathii\""),
           "f:1:1: unknown key \"timezon\"; did you mean \"timezone\"?",
           "f:3:9: rates.audio: found -1; allowed: a whole number from 1 to 1000000",
           "f:4:9: rates.video: found true; allowed: a whole number from 1 to 1000000",

@@ -46,7 +46,7 @@ struct Arena {
 /// A daemon's pool, Redis connection and instance of one job.
 class Daemon {
  public:
-  Daemon(Arena& arena, std::string kind_name)
+  Daemon(Arena& arena, const std::string& kind_name)
       : arena_(arena), pool_(settings(arena), state_), redis_(redis_settings(arena), redis_state_) {
     for (const auto& kind : jobs::kinds()) {
       if (kind.info.name == kind_name) {

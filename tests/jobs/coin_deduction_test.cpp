@@ -265,7 +265,7 @@ TEST_CASE("a call whose parties have both vanished is held for call_cleanup") {
   CHECK(calls.call(call, "coins_spent") == "10");
   SECTION("a heartbeat makes all its minutes due again") {
     calls.seen(listener, 0);
-    CHECK(count(calls.deduct(0), "minutes") == 3 * 1440);
+    CHECK(count(calls.deduct(0), "minutes") == std::int64_t{3} * 1440);
   }
   SECTION("call_cleanup ends it as of the last moment that either was seen") {
     CHECK(count(calls.clean(0), "ended") == 1);
