@@ -2,10 +2,12 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <unordered_map>
 
 #include "badge_assignment.sql.hpp"
 #include "saathii/base/counted.hpp"
+#include "saathii/jobs/isolate.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
@@ -30,10 +32,7 @@ std::string badges_as_json(const config::Badges& badges) {
   return list.dump();
 }
 
-/// Data, constraints and what a trigger raises; no fault of rights or syntax.
-bool is_fault_of_a_row(std::string_view sqlstate) {
-  return sqlstate.starts_with("22") || sqlstate.starts_with("23") || sqlstate.starts_with("P0");
-}
+using Listeners = std::span<const int>;
 
 class Assignment {
  public:
@@ -90,32 +89,12 @@ class Assignment {
     });
   }
 
-  /// One statement for all of them. Where it fails, the fault of one listener (a
-  /// user who was deleted meanwhile, a row that somebody holds) must not lose
-  /// the others: halves are tried down to the one, and that one once more.
-  void assign_each(const std::vector<int>& listeners, bool again = false) {
-    std::string reason;
-    try {
-      assign(listeners);
-      return;
-    } catch (const postgres::LockTimeout& error) {
-      reason = error.what();
-    } catch (const pqxx::sql_error& error) {
-      if (!is_fault_of_a_row(error.sqlstate())) {
-        throw;
-      }
-      reason = error.what();
-    }
-    context_.throw_if_stopped();
-    if (listeners.size() > 1) {
-      const auto middle = listeners.begin() + static_cast<std::ptrdiff_t>(listeners.size() / 2);
-      assign_each({listeners.begin(), middle});
-      assign_each({middle, listeners.end()});
-    } else if (!again) {
-      assign_each(listeners, true);
-    } else {
-      give_up(listeners.front(), reason.substr(0, reason.find('\n')));
-    }
+  /// The fault of one listener (a user who was deleted meanwhile, a row that
+  /// somebody holds) must not lose the others their badges.
+  void assign_each(const std::vector<int>& listeners) {
+    isolate(
+        context_, Listeners(listeners), halves(), [this](Listeners part) { assign(part); },
+        [this](Listeners part, const std::string& reason) { give_up(part.front(), reason); });
   }
 
   void give_up(int listener, const std::string& reason) {
@@ -127,7 +106,7 @@ class Assignment {
     }
   }
 
-  void assign(const std::vector<int>& listeners) {
+  void assign(Listeners listeners) {
     std::vector<int> minutes;
     minutes.reserve(listeners.size());
     for (const int listener : listeners) {

@@ -66,12 +66,21 @@ Wallets lock_wallets(postgres::Session& session, pqxx::transaction_base& transac
   return wallets;
 }
 
-/// Fills in what the ledger says of the calls, which are sorted by id.
+/// Fills in what the ledger says of those of the calls, sorted by id, of which
+/// that is not known.
 void read_charged_minutes(postgres::Session& session, pqxx::transaction_base& transaction,
                           std::vector<Call>& calls) {
-  const auto known = session.exec(transaction, sql::billing::charged_minutes,
-                                  postgres::to_array(calls, &Call::call_id));
-  for (const auto& row : known) {
+  std::vector<int> unknown;
+  for (const Call& call : calls) {
+    if (!call.charged_minutes) {
+      unknown.push_back(call.call_id);
+    }
+  }
+  if (unknown.empty()) {
+    return;
+  }
+  for (const auto& row :
+       session.exec(transaction, sql::billing::charged_minutes, postgres::to_array(unknown))) {
     const auto call = std::ranges::lower_bound(calls, row[0].as<int>(), {}, &Call::call_id);
     call->charged_minutes = row[1].as<int>();
   }
@@ -158,6 +167,27 @@ std::string rupees(std::int64_t paise) { return fmt::format("{}.{:02}", paise / 
 std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
 
 std::string minute_interval() { return interval(minute_length); }
+
+config::Setting stale_after_setting() {
+  using namespace std::chrono_literals;
+  return {
+      .name = "stale_after",
+      .default_value = Duration{10min},
+      .help =
+          "A call whose parties have both not been seen for so long has ended when either was "
+          "last seen. coin_deduction does not charge it, call_cleanup ends it: keep both equal.",
+      .min = 60'000'000};
+}
+
+config::Setting catch_up_setting() {
+  return {.name = "charge_catch_up_limit",
+          .default_value = std::int64_t{0},
+          .help =
+              "The most unpaid minutes of one call that are charged at once; older ones are "
+              "waived. 0: no limit.",
+          .min = 0,
+          .max = 1'000'000};
+}
 
 Rates record_rates(postgres::Session& session, Instant moment, const config::Rates& configured) {
   const auto read = [&](auto& transaction) {

@@ -4,8 +4,10 @@
 #include <span>
 
 #include "call_cleanup.sql.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/jobs/billing.hpp"
 #include "saathii/jobs/call_projection.hpp"
+#include "saathii/jobs/isolate.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
@@ -52,8 +54,7 @@ class Run {
   std::vector<billing::Ending> doomed(pqxx::transaction_base& transaction, int last,
                                       const std::optional<std::string>& only);
   void end(Page page);
-  void end_or_split(Page page);
-  void give_up_on(const billing::Ending& call, const std::exception& error);
+  void give_up_on(const billing::Ending& call, const std::string& reason);
   void tell(const std::vector<billing::Ended>& ended);
 
   const Context& context_;
@@ -92,7 +93,9 @@ Report Run::run() {
         session_.autocommit([&](auto& each) { return doomed(each, last, std::nullopt); });
     if (!page.empty()) {
       last = page.back().call_id;
-      end_or_split(page);
+      isolate(
+          context_, Page(page), halves(), [this](Page part) { end(part); },
+          [this](Page part, const std::string& reason) { give_up_on(part.front(), reason); });
     }
     if (page.size() < batch_size) {
       break;
@@ -107,9 +110,10 @@ Report Run::run() {
   report.counts.emplace_back("coins", coins_);
   report.counts.emplace_back("refunded", refunded_);
   report.counts.emplace_back("failed", failed_);
-  report.summary = fmt::format("{} calls ended", ended_);
+  report.summary = counted(ended_, "call") + " ended";
   if (coins_ > 0 || refunded_ > 0) {
-    report.summary += fmt::format(", {} coins charged, {} given back", coins_, refunded_);
+    report.summary +=
+        fmt::format(", {} charged, {} given back", counted(coins_, "coin"), refunded_);
   }
   if (failed_ > 0) {
     report.summary += fmt::format("; {} could not be ended", failed_);
@@ -117,33 +121,13 @@ Report Run::run() {
   return report;
 }
 
-/// One call that the database refuses to end, or a row that is locked for long,
-/// must not keep all others: what fails is halved until the call is alone.
-void Run::end_or_split(Page page) {
-  try {
-    end(page);
-  } catch (const Unavailable&) {
-    throw;
-  } catch (const Stopped&) {
-    throw;
-  } catch (const std::exception& error) {
-    context_.throw_if_stopped();
-    if (page.size() == 1) {
-      give_up_on(page.front(), error);
-      return;
-    }
-    end_or_split(page.first(page.size() / 2));
-    end_or_split(page.subspan(page.size() / 2));
-  }
-}
-
-void Run::give_up_on(const billing::Ending& call, const std::exception& error) {
+void Run::give_up_on(const billing::Ending& call, const std::string& reason) {
   log::error(fmt::format("call {} could not be ended and is tried again by the next run: {}",
-                         call.call_id, error.what()),
+                         call.call_id, reason),
              {{"CALL_ID", std::to_string(call.call_id)}});
   if (++failed_ > max_failed_calls) {
     throw std::runtime_error(fmt::format("more than {} calls could not be ended, the last: {}",
-                                         max_failed_calls, error.what()));
+                                         max_failed_calls, reason));
   }
 }
 
@@ -176,11 +160,12 @@ void Run::end(Page page) {
 void Run::tell(const std::vector<billing::Ended>& ended) {
   for (const auto& call : ended) {
     ++by_reason_[call.reason];
-    log::info(fmt::format("call {} ended as of {}: {}; {} minutes, {} coins, listener earned {}",
-                          call.call_id, to_iso8601(call.end_time), text_of(call.reason),
-                          call.minutes, call.coins, call.earned),
-              {{"CALL_ID", std::to_string(call.call_id)},
-               {"USER_ID", std::to_string(call.user_id.value_or(0))}});
+    log::info(
+        fmt::format("call {} ended as of {}: {}; {}, {}, listener earned {}", call.call_id,
+                    to_iso8601(call.end_time), text_of(call.reason),
+                    counted(call.minutes, "minute"), counted(call.coins, "coin"), call.earned),
+        {{"CALL_ID", std::to_string(call.call_id)},
+         {"USER_ID", std::to_string(call.user_id.value_or(0))}});
   }
 }
 
@@ -209,17 +194,8 @@ Kind call_cleanup() {
                            {.name = "grace",
                             .default_value = Duration{2min},
                             .help = "A call may last so much longer than expected."},
-                           {.name = "stale_after",
-                            .default_value = Duration{10min},
-                            .help = "A call whose parties have both not been seen for so long "
-                                    "has ended when either was last seen.",
-                            .min = 60'000'000},
-                           {.name = "charge_catch_up_limit",
-                            .default_value = std::int64_t{0},
-                            .help = "The most unpaid minutes of one call that are charged before "
-                                    "it ends; older ones are waived. 0: no limit.",
-                            .min = 0,
-                            .max = 1'000'000},
+                           billing::stale_after_setting(),
+                           billing::catch_up_setting(),
                            {.name = "batch_size",
                             .default_value = std::int64_t{500},
                             .help = "Calls ended in one transaction.",

@@ -11,8 +11,11 @@
 #include <tuple>
 
 #include "coin_deduction.sql.hpp"
+#include "saathii/base/counted.hpp"
 #include "saathii/jobs/billing.hpp"
 #include "saathii/jobs/call_projection.hpp"
+#include "saathii/jobs/charge_memory.hpp"
+#include "saathii/jobs/isolate.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
@@ -117,17 +120,19 @@ void keep_callers(std::vector<Due>& calls, const std::vector<int>& call_ids) {
 /// on a few sessions at once.
 class Run {
  public:
-  Run(const Context& context, CallProjection::Memory& memory, postgres::Session& session)
+  Run(const Context& context, CallProjection::Memory& projected, ChargeMemory& memory,
+      postgres::Session& session)
       : context_(context),
+        memory_(memory),
         moment_(moment_of_run(context, session)),
-        projection_(context.redis, memory, moment_),
+        projection_(context.redis, projected, moment_),
         rates_(billing::record_rates(session, moment_, context.platform.rates)),
         terms_{.moment = moment_,
                .catch_up_limit = context.settings.integer("charge_catch_up_limit")} {}
 
   void find_due(postgres::Session& session);
   void charge_all(postgres::Session& session);
-  void repair(postgres::Session& session) { projection_.repair(session); }
+  void finish(postgres::Session& session);
   [[nodiscard]] Report report() const;
 
  private:
@@ -136,13 +141,13 @@ class Run {
   void remember_failure();
   [[nodiscard]] Batch next_batch();
   void charge_batch(postgres::Session& session, Batch batch);
-  void charge_or_split(postgres::Session& session, Batch batch);
   std::vector<int> charge_once(postgres::Session& session, Batch batch);
   std::vector<int> end_short(postgres::Session& session, const std::vector<int>& call_ids);
   void count(const std::vector<billing::Charged>& calls);
-  void give_up_on(Batch caller, const std::exception& error);
+  void give_up_on(Batch caller, const std::string& reason);
 
   const Context& context_;
+  ChargeMemory& memory_;
   const Instant moment_;
   CallProjection projection_;
   const billing::Rates rates_;
@@ -193,7 +198,10 @@ void Run::charge_all(postgres::Session& session) {
   {
     std::vector<std::jthread> helpers;
     for (std::size_t i = 1; i < sessions; ++i) {
-      helpers.emplace_back([this] { help(); });
+      helpers.emplace_back([this, fields = log::fields_in_scope()] {
+        const log::Scope scope(fields);
+        help();
+      });
     }
     try {
       work(session);
@@ -233,9 +241,12 @@ void Run::remember_failure() {
 }
 
 void Run::work(postgres::Session& session) {
+  const auto half = [](Batch batch) { return whole_callers(batch, batch.size() / 2); };
+  const auto charge = [&](Batch batch) { charge_batch(session, batch); };
+  const auto give_up = [&](Batch caller, const std::string& reason) { give_up_on(caller, reason); };
   for (Batch batch = next_batch(); !batch.empty(); batch = next_batch()) {
     context_.throw_if_stopped();
-    charge_or_split(session, batch);
+    isolate(context_, batch, half, charge, give_up);
   }
 }
 
@@ -248,43 +259,26 @@ Batch Run::next_batch() {
   return batch;
 }
 
-/// One caller whose row is locked for long, or whose numbers the database
-/// refuses, must not keep a whole batch from being charged: a batch that fails
-/// is halved until the caller is found.
-void Run::charge_or_split(postgres::Session& session, Batch batch) {
-  try {
-    charge_batch(session, batch);
-  } catch (const Unavailable&) {
-    throw;
-  } catch (const Stopped&) {
-    throw;
-  } catch (const std::exception& error) {
-    context_.throw_if_stopped();
-    const std::size_t half = whole_callers(batch, batch.size() / 2);
-    if (half == batch.size()) {
-      give_up_on(batch, error);
-      return;
-    }
-    charge_or_split(session, batch.first(half));
-    charge_or_split(session, batch.subspan(half));
-  }
-}
-
-void Run::give_up_on(Batch caller, const std::exception& error) {
+void Run::give_up_on(Batch caller, const std::string& reason) {
   log::error(fmt::format("call {} could not be charged and is tried again by the next run: {}",
-                         caller.front().call_id, error.what()),
+                         caller.front().call_id, reason),
              {{"CALL_ID", std::to_string(caller.front().call_id)},
               {"USER_ID", std::to_string(caller.front().user_id)}});
   const std::scoped_lock lock(mutex_);
   if (++totals_.failed > max_failed_callers) {
     throw std::runtime_error(fmt::format("more than {} callers could not be charged, the last: {}",
-                                         max_failed_callers, error.what()));
+                                         max_failed_callers, reason));
   }
 }
 
 void Run::charge_batch(postgres::Session& session, Batch batch) {
   std::vector<Due> left(batch.begin(), batch.end());
-  keep_callers(left, charge_once(session, batch));
+  try {
+    keep_callers(left, charge_once(session, batch));
+  } catch (...) {
+    memory_.forget(ids_of(batch));
+    throw;
+  }
   // Every pass ends a call of each caller that is left, so that there are few:
   // what comes after the ended call's minute on the same wallet is due again.
   while (!left.empty()) {
@@ -302,10 +296,12 @@ std::vector<int> Run::charge_once(postgres::Session& session, Batch batch) {
   for (bool is_complete = false; !is_complete;) {
     context_.throw_if_stopped();
     const auto charges = session.transact([&](auto& transaction) {
-      return billing::charge(session, transaction,
-                             billing::lock_calls(session, transaction, call_ids), rates_, terms_,
+      auto calls = billing::lock_calls(session, transaction, call_ids);
+      memory_.recall(calls, moment_);
+      return billing::charge(session, transaction, std::move(calls), rates_, terms_,
                              known_wait_times);
     });
+    memory_.remember(charges.calls, moment_);
     count(charges.calls);
     projection_.charged(session, charges.calls);
     short_calls = short_ones(charges.calls);
@@ -339,9 +335,10 @@ std::vector<int> Run::end_short(postgres::Session& session, const std::vector<in
     totals_.ended += static_cast<std::int64_t>(ended.size());
   }
   for (const auto& call : ended) {
-    log::info(fmt::format("call {} ended: the balance does not cover its next minute; {} minutes, "
-                          "{} coins, listener earned {}",
-                          call.call_id, call.minutes, call.coins, call.earned),
+    log::info(fmt::format("call {} ended: the balance does not cover its next minute; {}, {}, "
+                          "listener earned {}",
+                          call.call_id, counted(call.minutes, "minute"),
+                          counted(call.coins, "coin"), call.earned),
               {{"CALL_ID", std::to_string(call.call_id)},
                {"USER_ID", std::to_string(call.user_id.value_or(0))}});
   }
@@ -360,6 +357,11 @@ void Run::count(const std::vector<billing::Charged>& calls) {
   }
 }
 
+void Run::finish(postgres::Session& session) {
+  projection_.repair(session);
+  memory_.sweep(moment_);
+}
+
 Report Run::report() const {
   const std::scoped_lock lock(mutex_);
   Report report;
@@ -371,7 +373,8 @@ Report Run::report() const {
                    {"waived", totals_.waived},
                    {"held", held_},
                    {"failed", totals_.failed}};
-  report.summary = fmt::format("{} calls charged, {} coins", totals_.calls, totals_.coins);
+  report.summary =
+      fmt::format("{} charged, {}", counted(totals_.calls, "call"), counted(totals_.coins, "coin"));
   if (totals_.ended > 0) {
     report.summary += fmt::format("; {} ended, balance used up", totals_.ended);
   }
@@ -385,15 +388,16 @@ class CoinDeduction final : public Job {
  public:
   Report run(const Context& context) override {
     const auto lease = context.postgres.lease(context.stop);
-    Run run(context, memory_, *lease);
+    Run run(context, projected_, charged_, *lease);
     run.find_due(*lease);
     run.charge_all(*lease);
-    run.repair(*lease);
+    run.finish(*lease);
     return run.report();
   }
 
  private:
-  CallProjection::Memory memory_;
+  CallProjection::Memory projected_;
+  ChargeMemory charged_;
 };
 
 }  // namespace
@@ -418,18 +422,8 @@ Kind coin_deduction() {
                             .help = "PostgreSQL sessions that charge at once.",
                             .min = 1,
                             .max = 16},
-                           {.name = "stale_after",
-                            .default_value = Duration{10min},
-                            .help = "A call whose parties have both not been seen for so long "
-                                    "is not charged until one of them is, or call_cleanup "
-                                    "ends it; keep it equal to that job's.",
-                            .min = 60'000'000},
-                           {.name = "charge_catch_up_limit",
-                            .default_value = std::int64_t{0},
-                            .help = "The most unpaid minutes of one call that a run charges; "
-                                    "older ones are waived. 0: no limit.",
-                            .min = 0,
-                            .max = 1'000'000},
+                           billing::stale_after_setting(),
+                           billing::catch_up_setting(),
                        }},
           .make = [] { return std::make_unique<CoinDeduction>(); }};
 }

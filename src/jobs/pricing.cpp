@@ -160,6 +160,7 @@ void Payer::report() {
   for (Meter& meter : meters_) {
     const std::int64_t rate = meter.rates->at(terms_.moment);
     meter.charged.balance = balance_;
+    meter.charged.paid_minutes = meter.paid;
     meter.charged.minutes_left = balance_ / rate;
     meter.charged.had_more = !meter.call->charged_minutes || wallet_.balance / rate > 1;
     // A payer with a short call is judged again, once that has ended.

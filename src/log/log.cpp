@@ -193,4 +193,6 @@ Scope::Scope(std::vector<Field> fields) : saved_(scope_fields) {
 
 Scope::~Scope() { scope_fields = std::move(saved_); }
 
+std::vector<Field> fields_in_scope() { return scope_fields; }
+
 }  // namespace saathii::log

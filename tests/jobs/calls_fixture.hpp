@@ -128,6 +128,12 @@ class Calls {
     }
     throw std::logic_error("no job kind " + kind_name);
   }
+  using Instances = std::map<std::string, std::shared_ptr<jobs::Job>>;
+  /// Goes on with other instances of the jobs, new ones where none are given;
+  /// returns those before, with all that they remember.
+  Instances exchange_instances(Instances others = {}) {
+    return std::exchange(instances_, std::move(others));
+  }
   jobs::Report deduct(int at_s,
                       const std::vector<std::pair<std::string, config::Value>>& changed = {}) {
     return run("coin_deduction", at_s, changed);
@@ -198,7 +204,7 @@ class Calls {
   ServerState redis_state_;
   int users_ = 0;
   std::vector<std::pair<int, std::int64_t>> openings_;
-  std::map<std::string, std::unique_ptr<jobs::Job>> instances_;
+  Instances instances_;
 };
 
 inline std::int64_t count(const jobs::Report& report, std::string_view name) {

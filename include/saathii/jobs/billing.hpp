@@ -24,6 +24,10 @@ namespace saathii::jobs::billing {
 /// A length of time as a parameter for PostgreSQL, exact.
 [[nodiscard]] std::string interval(Duration length);
 
+/// Settings that both jobs have; each in its own table.
+[[nodiscard]] config::Setting stale_after_setting();
+[[nodiscard]] config::Setting catch_up_setting();
+
 /// A call that is to end.
 struct Ending {
   int call_id = 0;
@@ -75,7 +79,8 @@ struct Charges {
 using WaitTimes = std::unordered_map<int, int>;
 
 /// Charges locked calls what is due, as price() says, from their callers'
-/// wallets, which it locks. A party's wait_time that is not the known one is
+/// wallets, which it locks; asks the ledger where a call's charged minutes are
+/// not given. A party's wait_time that is not the known one is
 /// made to be what it should. Throws std::runtime_error if a wallet would fall
 /// below 0 because something else took its coins, for all its locks.
 [[nodiscard]] Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,

@@ -93,6 +93,7 @@ struct Charged {
   std::string call_type;
   Instant start_time;
   std::int64_t coins_spent = 0;   ///< in all
+  int paid_minutes = 0;           ///< in all, waived ones too
   int minutes = 0;                ///< newly charged or waived
   std::int64_t coins = 0;         ///< newly charged
   int waived = 0;                 ///< of `minutes`

@@ -60,4 +60,7 @@ class Scope {
   std::vector<Field> saved_;
 };
 
+/// What the scopes of this thread hold: for the Scope of a thread that helps it.
+[[nodiscard]] std::vector<Field> fields_in_scope();
+
 }  // namespace saathii::log
