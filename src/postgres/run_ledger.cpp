@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "run_ledger.sql.hpp"
+#include "saathii/base/errors.hpp"
+#include "saathii/log/log.hpp"
 #include "saathii/postgres/migrations.hpp"
 #include "saathii/postgres/session.hpp"
 
@@ -126,12 +128,30 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
     flush();
     return 0;
   };
-  // One row is one statement: it needs no transaction block around it.
-  if (records.size() == 1) {
-    lease->autocommit(write);
-  } else {
-    lease->transact(write);
+  try {
+    // One row is one statement: it needs no transaction block around it.
+    if (records.size() == 1) {
+      lease->autocommit(write);
+    } else {
+      lease->transact(write);
+    }
+    waits_for_room_ = false;
+  } catch (const pqxx::sql_error& error) {
+    if (error.sqlstate().starts_with("53")) {
+      wait_for_room(error.what());
+    }
+    throw;
   }
+}
+
+/// A server out of disk or memory (53...) refuses no outcome in particular: they
+/// wait until there is room again.
+void RunLedger::wait_for_room(std::string_view reason) {
+  const std::string line{reason.substr(0, reason.find('\n'))};
+  if (!std::exchange(waits_for_room_, true)) {
+    log::error("the run ledger cannot be written: " + line + "; outcomes wait for room");
+  }
+  throw Unavailable("postgres", line);
 }
 
 bool RunLedger::prune() {

@@ -224,6 +224,20 @@ TEST_CASE("outcomes that a newer schema keeps out wait like those of a server th
   CHECK(db.outcomes() == "succeeded");
 }
 
+TEST_CASE("outcomes that find the disk full wait until there is room") {
+  Ledger db;
+  db.exec(
+      "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'No space "
+      "left on device' USING ERRCODE = 'disk_full'; END $$; CREATE TRIGGER full_disk BEFORE INSERT "
+      "ON saathii_tasks.job_run EXECUTE FUNCTION full_disk()");
+  CHECK_THROWS_AS(db.record({run(T)}), Unavailable);
+  CHECK_THROWS_AS(db.record({run(T), run(T, Outcome::failed, "b")}), Unavailable);
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+  db.exec("DROP TRIGGER full_disk ON saathii_tasks.job_run");
+  db.record({run(T)});
+  CHECK(db.outcomes() == "succeeded");
+}
+
 TEST_CASE("the charges of ended calls are pruned by age, those of ongoing ones never") {
   Ledger db;
   const int caller = db.add_user();

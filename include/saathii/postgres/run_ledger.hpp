@@ -2,6 +2,7 @@
 
 #include <mutex>
 #include <stop_token>
+#include <string_view>
 
 #include "saathii/config/config.hpp"
 #include "saathii/postgres/pool.hpp"
@@ -25,8 +26,11 @@ class RunLedger final : public runner::RunLedger {
   [[nodiscard]] std::stop_token begin();
   [[nodiscard]] Pool::Lease session();
 
+  [[noreturn]] void wait_for_room(std::string_view reason);
+
   Pool& pool_;
   const config::Service retention_;
+  bool waits_for_room_ = false;
   std::mutex mutex_;
   std::stop_source stop_;
 };
