@@ -50,8 +50,7 @@ std::vector<int> users_of(const std::vector<Call>& calls, bool with_listeners) {
     }
   }
   std::ranges::sort(users);
-  const auto rest = std::ranges::unique(users);
-  users.erase(rest.begin(), rest.end());
+  users.erase(std::unique(users.begin(), users.end()), users.end());
   return users;
 }
 
@@ -89,7 +88,7 @@ void read_charged_minutes(postgres::Session& session, pqxx::transaction_base& tr
 /// Coins by wallet or by call: sorted, each once.
 using Coins = std::vector<std::pair<int, std::int64_t>>;
 
-Coins summed(Coins coins) {
+Coins summed(const Coins& coins) {
   Coins sums;
   for (const auto& [id, amount] : coins) {
     if (sums.empty() || sums.back().first != id) {

@@ -187,8 +187,10 @@ void keep_longest(std::vector<std::pair<int, int>>& wait_times) {
   std::ranges::sort(wait_times, [](const auto& one, const auto& other) {
     return std::tuple(one.first, -one.second) < std::tuple(other.first, -other.second);
   });
-  const auto rest = std::ranges::unique(wait_times, {}, &std::pair<int, int>::first);
-  wait_times.erase(rest.begin(), rest.end());
+  const auto same_user = [](const auto& one, const auto& other) {
+    return one.first == other.first;
+  };
+  wait_times.erase(std::unique(wait_times.begin(), wait_times.end(), same_user), wait_times.end());
 }
 
 }  // namespace
