@@ -35,7 +35,7 @@ SELECT call_type, coins,
 SELECT call_id, user_id, listener_id, call_type,
        (date_part('epoch', start_time) * 1000000)::bigint AS start_us, coalesce(coins_spent, 0)
   FROM public.user_calls
- WHERE call_id = ANY ($1::int[]) AND status = 'ongoing'
+ WHERE call_id = ANY ($1::int[]) AND status = 'ongoing' AND isfinite(start_time)
  ORDER BY call_id
    FOR NO KEY UPDATE SKIP LOCKED
 

@@ -15,7 +15,7 @@ SELECT c.call_id,
  -- A party without a status row was last seen at the start.
  CROSS JOIN LATERAL (SELECT greatest(c.start_time, caller.last_seen, listener.last_seen) AS last)
          AS seen
- WHERE c.status = 'ongoing' AND c.call_id > $5::int
+ WHERE c.status = 'ongoing' AND c.call_id > $5::int AND isfinite(c.start_time)
    AND ($7::int[] IS NULL OR c.call_id = ANY ($7::int[]))
    AND (seen.last < $1::timestamptz - $4::interval
         OR caller.wait_time <= 0

@@ -114,7 +114,7 @@ void CallProjection::charged(postgres::Session& session,
       wrong.push_back(shown[i]->call_id);
     }
   }
-  rewrite(session, wrong);
+  repaired_if_it_fails([&] { rewrite(session, wrong); });
 }
 
 void CallProjection::ended(postgres::Session& session, const std::vector<billing::Ended>& calls) {
@@ -141,11 +141,10 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
       }
     }
   }
-  const std::vector<int> users(parties.begin(), parties.end());
-  for (auto& update : status_updates(session, users, moment_)) {
-    commands.push_back(std::move(update));
-  }
   send(commands);
+  repaired_if_it_fails([&] {
+    send(status_updates(session, std::vector<int>(parties.begin(), parties.end()), moment_));
+  });
 }
 
 void CallProjection::repair(postgres::Session& session) {
@@ -166,6 +165,23 @@ bool CallProjection::complete() const {
   return complete_;
 }
 
+void CallProjection::needs_repair() {
+  complete_ = false;
+  repaired_generation_.reset();
+}
+
+/// What was committed is never shown again by whoever tries the batch anew.
+template <typename Show>
+void CallProjection::repaired_if_it_fails(const Show& show) {
+  try {
+    show();
+  } catch (...) {
+    const std::scoped_lock lock(mutex_);
+    needs_repair();
+    throw;
+  }
+}
+
 std::optional<std::vector<redis::Reply>> CallProjection::send(
     const std::vector<redis::Command>& commands) {
   if (commands.empty()) {
@@ -175,9 +191,8 @@ std::optional<std::vector<redis::Reply>> CallProjection::send(
   try {
     return client_.pipeline(commands);
   } catch (const Unavailable&) {
-    // The client has told the server's state; the next repair makes it good.
-    complete_ = false;
-    repaired_generation_.reset();
+    // The client has told the server's state.
+    needs_repair();
     return std::nullopt;
   }
 }
@@ -245,8 +260,7 @@ bool CallProjection::write(postgres::Session& session, std::vector<billing::Call
     return true;
   }
   const std::scoped_lock lock(mutex_);
-  complete_ = false;
-  repaired_generation_.reset();
+  needs_repair();
   return false;
 }
 

@@ -18,7 +18,7 @@ SELECT given.call_id, CASE WHEN c.call_id IS NOT NULL THEN coalesce(c.coins_spen
 SELECT call_id, user_id, listener_id, call_type,
        (date_part('epoch', start_time) * 1000000)::bigint AS start_us, coalesce(coins_spent, 0)
   FROM public.user_calls
- WHERE status = 'ongoing' AND call_id > $1::int
+ WHERE status = 'ongoing' AND call_id > $1::int AND isfinite(start_time)
  ORDER BY call_id
  LIMIT $2::int
 
@@ -27,4 +27,4 @@ SELECT call_id, user_id, listener_id, call_type,
 SELECT call_id, user_id, listener_id, call_type,
        (date_part('epoch', start_time) * 1000000)::bigint AS start_us, coalesce(coins_spent, 0)
   FROM public.user_calls
- WHERE status = 'ongoing' AND call_id = ANY ($1::int[])
+ WHERE status = 'ongoing' AND call_id = ANY ($1::int[]) AND isfinite(start_time)

@@ -296,6 +296,9 @@ std::vector<int> Run::charge_once(postgres::Session& session, Batch batch) {
   for (bool is_complete = false; !is_complete;) {
     context_.throw_if_stopped();
     const auto charges = session.transact([&](auto& transaction) {
+      if (batch.front().user_id != batch.back().user_id) {
+        session.exec(transaction, sql::coin_deduction::wait_less);
+      }
       auto calls = billing::lock_calls(session, transaction, call_ids);
       memory_.recall(calls, moment_);
       return billing::charge(session, transaction, std::move(calls), rates_, terms_,

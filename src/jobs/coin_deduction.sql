@@ -15,10 +15,10 @@
 WITH candidate AS MATERIALIZED (
   SELECT call_id, user_id, listener_id, start_time
     FROM public.user_calls
-   WHERE status = 'ongoing' AND call_type IS NOT NULL
+   WHERE status = 'ongoing' AND call_type IS NOT NULL AND isfinite(start_time)
      AND start_time + $2::interval
            * least(10000000,
-                   coalesce(coins_spent, 0)
+                   greatest(coins_spent, 0)
                    / CASE WHEN call_type = 'video'
                           THEN CASE WHEN start_time >= $8::timestamptz THEN $6::bigint
                                     ELSE $7::bigint END
@@ -40,3 +40,11 @@ SELECT coalesce(array_agg(call_id) FILTER (WHERE NOT held), '{}'),
        coalesce(array_agg(coalesce(listener_waits, -1)) FILTER (WHERE NOT held), '{}'),
        count(*) FILTER (WHERE held)
   FROM judged
+
+-- name: wait_less
+-- For the transaction: a row that somebody holds for long is waited for by its
+-- own caller alone, not by a batch that holds thousands of others meanwhile.
+SELECT set_config('lock_timeout',
+                  CASE WHEN current_setting('lock_timeout') = '0'
+                         OR current_setting('lock_timeout')::interval > interval '200 ms'
+                       THEN '200ms' ELSE current_setting('lock_timeout') END, true)

@@ -18,6 +18,9 @@ constexpr std::int64_t max_minute = 2'000'000'000;
 /// More minutes than the API can have taken before saathiid first saw the call.
 constexpr int max_opening_minutes = 1'000'000;
 
+/// More minutes than anybody means to forgive: the start is wrong.
+constexpr int max_waived_minutes = 1'000'000;
+
 /// A call while its minutes are priced.
 struct Meter {
   const Call* call = nullptr;
@@ -85,6 +88,12 @@ void Payer::add(const Call& call, const RateLine& rates) {
                    .call_type = call.call_type,
                    .start_time = call.start_time,
                    .coins_spent = call.coins_spent};
+  if (terms_.catch_up_limit > 0 && meter.started - meter.paid > max_waived_minutes) {
+    throw std::runtime_error(
+        fmt::format("call {} has {} unpaid minutes, too many to waive: its "
+                    "start_time is wrong",
+                    call.call_id, meter.started - meter.paid));
+  }
   if (call.charged_minutes || !meter.is_due()) {
     return;
   }
@@ -161,7 +170,7 @@ void Payer::report() {
     const std::int64_t rate = meter.rates->at(terms_.moment);
     meter.charged.balance = balance_;
     meter.charged.paid_minutes = meter.paid;
-    meter.charged.minutes_left = balance_ / rate;
+    meter.charged.minutes_left = std::max<std::int64_t>(balance_, 0) / rate;
     meter.charged.had_more = !meter.call->charged_minutes || wallet_.balance / rate > 1;
     // A payer with a short call is judged again, once that has ended.
     if (!is_short_ && !meter.call->end_time) {

@@ -166,6 +166,9 @@ void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
   if (sqlstate == "55P03") {
     throw LockTimeout(reason);
   }
+  // The platform changed a table: this session's prepared statements no longer
+  // fit, another's will.
+  broken_ = broken_ || sqlstate == "0A000" || sqlstate == "26000";
   const bool retryable = sqlstate == "40001" || sqlstate == "40P01" ||
                          dynamic_cast<const pqxx::transaction_rollback*>(&error) != nullptr;
   if (!retryable || tries >= max_transaction_tries) {

@@ -271,3 +271,50 @@ TEST_CASE("what was shown is what holds even if another run was faster") {
   CHECK(calls.redis->command({"HGET", fmt::format("call:{}", call), "coins_spent"}).text == "30");
   CHECK(calls.redis->command({"EXISTS", fmt::format("call:{}", ended)}).integer == 0);
 }
+
+TEST_CASE("a call with a start that no calendar has keeps no other from its due") {
+  Calls calls;
+  RedisServer server;
+  calls.use_redis(server.url());
+  const int call = calls.start(calls.user(1000, -2000), calls.user(0, -2000), -2060);
+  const int other = calls.start(calls.user(1000), calls.user(0), -60);
+  const int endless = calls.start(calls.user(1000), calls.user(0), -60);
+  const std::string start_time = GENERATE("infinity", "-infinity");
+  calls.db.exec(fmt::format("UPDATE user_calls SET start_time = '{}' WHERE call_id = {}",
+                            start_time, endless));
+  calls.db.exec("UPDATE user_status SET wait_time = 0 WHERE user_id > 4");
+  const auto charged = calls.deduct(0);
+  CHECK(count(charged, "charged") == 1);
+  CHECK(count(charged, "failed") == 0);
+  CHECK(count(calls.clean(0), "ended") == 1);
+  CHECK(calls.call(call, "status") == "dropped");
+  CHECK(calls.redis->command({"HGET", fmt::format("call:{}", other), "coins_spent"}).text == "20");
+}
+
+TEST_CASE("a call that is said to have cost less than nothing stops no scan") {
+  Calls calls;
+  calls.raw_call(std::to_string(calls.user(1000)), std::to_string(calls.user(0)), "audio", -60,
+                 "-9000000000000000000");
+  calls.start(calls.user(1000), calls.user(0), -60);
+  CHECK(count(calls.deduct(0), "charged") == 2);
+}
+
+TEST_CASE("a hash goes with its call even if the status of both cannot be read") {
+  Calls calls;
+  RedisServer server;
+  calls.use_redis(server.url());
+  const int call = calls.start(calls.user(10), calls.user(0), -30);
+  const int other = calls.start(calls.user(1000), calls.user(0), -90);
+  calls.deduct(0);
+  const auto is_shown = [&](int id) {
+    return calls.redis->command({"EXISTS", fmt::format("call:{}", id)}).integer == 1;
+  };
+  CHECK(is_shown(call));
+  calls.db.exec("REVOKE SELECT ON users FROM saathiid");
+  CHECK_THROWS(calls.deduct(30));
+  CHECK(calls.call(call, "status") == "dropped");
+  CHECK_FALSE(is_shown(call));
+  calls.redis->command({"DEL", fmt::format("call:{}", other)});
+  calls.deduct(31);  // repairs what the broken run may have left
+  CHECK(is_shown(other));
+}

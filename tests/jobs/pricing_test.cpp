@@ -212,6 +212,20 @@ TEST_CASE("pricing: a sum that no ledger should hold is refused") {
                     "call 1 claims 10000000 paid minutes");
 }
 
+TEST_CASE("pricing: not even a limit forgives what only a wrong start can owe") {
+  auto ongoing = call(1, 5, std::chrono::hours{24 * 365 * 30});
+  ongoing.charged_minutes = 1;
+  CHECK_THROWS_WITH(
+      price({ongoing}, wallet(5, 1000), rates(), {.moment = T, .catch_up_limit = 5}),
+      "call 1 has 15768000 unpaid minutes, too many to waive: its start_time is wrong");
+}
+
+TEST_CASE("pricing: a balance below 0 takes nothing from the minutes that are paid") {
+  auto ongoing = call(1, 5, seconds{30});
+  CHECK(price({ongoing}, wallet(5, -30), rates(), {.moment = T}).wait_times ==
+        std::vector<std::pair<int, int>>{{5, 1}, {1001, 1}});
+}
+
 TEST_CASE("pricing: no wallet pays more than it holds, and no minute is left out") {
   CHECK(rc::check([] {
     std::vector<Call> calls;

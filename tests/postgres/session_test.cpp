@@ -292,6 +292,21 @@ TEST_CASE("a server that takes no writes is down, says what to do, and is not to
   CHECK(changes == 3);
 }
 
+TEST_CASE("a session whose statements no longer fit a changed table is thrown away") {
+  Database db;
+  db.exec("ALTER TABLE box ADD COLUMN name varchar(10)");
+  Session session(db.owner_settings(), db.state);
+  const postgres::Statement names{"test.names", "SELECT name FROM box"};
+  const auto read = [&] {
+    return session.autocommit([&](auto& each) { return session.exec(each, names).size(); });
+  };
+  CHECK(read() == 2);
+  db.exec("ALTER TABLE box ALTER COLUMN name TYPE varchar(30)");
+  CHECK_THROWS_WITH(read(), Catch::Matchers::Contains("must not change result type"));
+  CHECK_FALSE(session.usable());
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+}
+
 TEST_CASE("no error holds the password") {
   ServerState state("postgres");
   const std::string url = GENERATE(

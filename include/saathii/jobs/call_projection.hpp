@@ -57,6 +57,9 @@ class CallProjection {
   [[nodiscard]] bool complete() const;
 
  private:
+  void needs_repair();  ///< under the mutex
+  template <typename Show>
+  void repaired_if_it_fails(const Show& show);
   /// Sends the commands; nothing, remembered, if Redis is down.
   std::optional<std::vector<redis::Reply>> send(const std::vector<redis::Command>& commands);
   void remove_ended(postgres::Session& session, const std::vector<int>& call_ids);

@@ -106,7 +106,8 @@ struct Charged {
 struct Bill {
   std::vector<Minute> minutes;  ///< sorted by call and number
   std::vector<Charged> calls;
-  /// What wait_time is to be, for both parties of calls that go on: sorted, each user once.
+  /// What wait_time is to be, for both parties of calls that go on: sorted, each user
+  /// once, the longest of several calls that are priced together.
   std::vector<std::pair<int, int>> wait_times;
   /// False if max_minutes was reached: once this is written, there is more to charge.
   bool is_complete = true;
@@ -118,7 +119,7 @@ struct Bill {
 /// has ended. Where nobody is the caller each call is a payer of its own, with
 /// nothing to pay from. Calls of unknown type are left out of the bill.
 /// Throws std::runtime_error for a call that claims more paid minutes than a
-/// ledger should ever hold.
+/// ledger should ever hold, or would need so many waived ones.
 [[nodiscard]] Bill price(const std::vector<Call>& calls, const Wallets& wallets, const Rates& rates,
                          const Terms& terms);
 
