@@ -66,6 +66,7 @@ asio::awaitable<void> JobLoop::run() {
     }
     schedule::Plan plan = planner_.look(history_, now, busy_since);
     history_ = plan.history;
+    const auto newer = take_newer_than_due(plan);
     write_off(plan.written_off, was_late);
     if (plan.past_unknown && !asked_at_) {
       ask_past(now);
@@ -76,19 +77,35 @@ asio::awaitable<void> JobLoop::run() {
       co_await timer_->wait_until(plan.wake);
       continue;
     }
-    bool gave_way = false;
+    TickEnd end = TickEnd::finished;
     const SteadyTime run_began = shared_.clock.steady_now();
     for (std::size_t i = 0; i < plan.due.size() && !shared_.stopping; ++i) {
-      const TickEnd end = co_await run_tick(plan.due[i]);
-      gave_way = end == TickEnd::gave_way;
+      end = co_await run_tick(plan.due[i]);
     }
-    if (!gave_way) {
+    if (!shared_.stopping) {
+      write_off(newer, false);
+    }
+    if (end != TickEnd::gave_way) {
       began = run_began;
     }
   }
   settle_at_exit();
   finished_ = true;
   shared_.idle.ring();
+}
+
+/// Outcomes of ticks after the first that is due: they are written when those have
+/// run. A restart goes on from the newest outcome that was written, so a crash in
+/// the run of an older tick would leave that one without any.
+std::vector<schedule::WrittenOff> JobLoop::take_newer_than_due(schedule::Plan& plan) {
+  const auto newer = std::stable_partition(
+      plan.written_off.begin(), plan.written_off.end(), [&](const schedule::WrittenOff& ticks) {
+        return plan.due.empty() || ticks.first < plan.due.front();
+      });
+  std::vector<schedule::WrittenOff> taken(std::make_move_iterator(newer),
+                                          std::make_move_iterator(plan.written_off.end()));
+  plan.written_off.erase(newer, plan.written_off.end());
+  return taken;
 }
 
 /// A job that runs at start does so once it is known that no late tick runs

@@ -58,6 +58,40 @@ TEST_CASE("a past that is told late is accounted for exactly once, and jobs do n
   CHECK(work.calls().size() == 5);
 }
 
+TEST_CASE("a skipped tick is written after the older one that runs late") {
+  Harness harness;
+  config::Job job = minutely("charge");
+  job.policy.misfire_grace = 1h;
+  FakeWork& work = harness.add(job);
+  harness.ledger.state.change([](auto& s) {
+    s.down = true;
+    s.past["charge"].last_tick = noon - 1min;
+  });
+  harness.start();
+  REQUIRE(harness.clock.wait_until_armed(noon + 1min));
+  harness.clock.pass_to(noon + 1min);
+  REQUIRE(work.wait_for_calls(1));
+  REQUIRE(harness.clock.wait_until_armed(noon + 2min));
+  work.block();
+  harness.clock.pass_to(noon + 2min);
+  REQUIRE(work.wait_for_calls(2));
+  harness.ledger.state.change([](auto& s) { s.down = false; });
+  harness.runner->server_changed(true);
+  REQUIRE(harness.ledger.wait_for_count(1));  // and so the past is known
+  harness.clock.pass_to(noon + 3min + 1s);
+  work.admit_one();
+  REQUIRE(work.wait_for_calls(3));
+  CHECK(work.calls().at(2).tick == noon);
+  REQUIRE(harness.ledger.wait_for_count(2));
+  work.release();
+  REQUIRE(harness.ledger.wait_for_count(4));
+  const auto records = harness.ledger.records();
+  CHECK(records.at(2).scheduled_at == noon);
+  CHECK(records.at(2).outcome == Outcome::succeeded);
+  CHECK(records.at(3).scheduled_at == noon + 3min);
+  CHECK(records.at(3).outcome == Outcome::skipped);
+}
+
 TEST_CASE("ticks that ran before a restart under a clock set back do not run again") {
   Harness harness;
   FakeWork& work = harness.add(minutely("charge"));

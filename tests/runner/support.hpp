@@ -258,6 +258,7 @@ class FakeWork {
     std::deque<Result> results;  ///< when empty: succeeded
     bool blocked = false;        ///< a call waits for release or a stop
     bool deaf = false;           ///< and does not hear a stop
+    int admitted = 0;            ///< calls that go on all the same
     int inside = 0;
     int stops = 0;
   };
@@ -283,6 +284,11 @@ class FakeWork {
     state.change([](State& s) { s.blocked = false; });
   }
 
+  /// Lets one call that waits, or the next one, go on; others stay blocked.
+  void admit_one() {
+    state.change([](State& s) { ++s.admitted; });
+  }
+
   Watched<State> state;
 
  private:
@@ -297,9 +303,11 @@ class FakeWork {
       }
     });
     const std::stop_callback wake(request.stop, [this] { state.change([](State&) {}); });
-    const bool ended = state.wait(
-        [&](const State& s) { return !s.blocked || (!s.deaf && request.stop.stop_requested()); });
+    const bool ended = state.wait([&](const State& s) {
+      return !s.blocked || s.admitted > 0 || (!s.deaf && request.stop.stop_requested());
+    });
     state.change([&](State& s) {
+      s.admitted -= s.blocked && s.admitted > 0 ? 1 : 0;
       --s.inside;
       s.stops += request.stop.stop_requested() ? 1 : 0;
     });

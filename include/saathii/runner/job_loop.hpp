@@ -67,6 +67,7 @@ class JobLoop {
   void add_run_at_start(Instant now, schedule::Plan& plan);
   void join_past();
   void settle_at_exit();
+  [[nodiscard]] static std::vector<schedule::WrittenOff> take_newer_than_due(schedule::Plan& plan);
   void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
   void finish(Record record, const Result& result, SteadyTime began);
   void start_deadline();
