@@ -7,6 +7,7 @@
 
 #include "billing.sql.hpp"
 #include "saathii/postgres/array.hpp"
+#include "saathii/postgres/interval.hpp"
 
 namespace saathii::jobs::billing {
 
@@ -163,9 +164,7 @@ std::string rupees(std::int64_t paise) { return fmt::format("{}.{:02}", paise / 
 
 }  // namespace
 
-std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
-
-std::string minute_interval() { return interval(minute_length); }
+std::string minute_interval() { return postgres::interval(minute_length); }
 
 config::Setting stale_after_setting() {
   using namespace std::chrono_literals;
@@ -252,6 +251,9 @@ std::vector<Call> lock_calls_to_end(postgres::Session& session, pqxx::transactio
 Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
                std::vector<Call> calls, const Rates& rates, const Terms& terms,
                const WaitTimes& known_wait_times) {
+  if (calls.empty()) {
+    return {};
+  }
   const auto wallets = lock_wallets(session, transaction, users_of(calls, false));
   read_charged_minutes(session, transaction, calls);
   Bill bill = price(calls, wallets, rates, terms);

@@ -12,6 +12,7 @@
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
 #include "saathii/postgres/array.hpp"
+#include "saathii/postgres/interval.hpp"
 
 namespace saathii::jobs {
 
@@ -73,8 +74,8 @@ std::vector<billing::Ending> Run::doomed(pqxx::transaction_base& transaction, in
                                          const std::optional<std::string>& only) {
   const auto rows = session_.exec(transaction, sql::call_cleanup::doomed, to_iso8601(moment_),
                                   billing::minute_interval(),
-                                  billing::interval(context_.settings.duration("grace")),
-                                  billing::interval(context_.settings.duration("stale_after")),
+                                  postgres::interval(context_.settings.duration("grace")),
+                                  postgres::interval(context_.settings.duration("stale_after")),
                                   last, context_.settings.integer("batch_size"), only);
   std::vector<billing::Ending> endings;
   for (const auto& row : rows) {

@@ -20,6 +20,7 @@
 #include "saathii/jobs/moment.hpp"
 #include "saathii/log/log.hpp"
 #include "saathii/postgres/array.hpp"
+#include "saathii/postgres/interval.hpp"
 
 namespace saathii::jobs {
 
@@ -167,7 +168,7 @@ void Run::find_due(postgres::Session& session) {
   session.autocommit([&](auto& each) {
     const auto row = session.exec(
         each, sql::coin_deduction::due_calls, to_iso8601(moment_), billing::minute_interval(),
-        billing::interval(context_.settings.duration("stale_after")), audio.latest(),
+        postgres::interval(context_.settings.duration("stale_after")), audio.latest(),
         audio.highest(), video.latest(), video.highest(),
         to_iso8601(std::max({audio.latest_since(), video.latest_since(), Instant{}})))[0];
     std::array<std::vector<int>, 5> columns;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "saathii/base/errors.hpp"
+#include "saathii/base/first_line.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::jobs {
@@ -11,10 +12,6 @@ namespace saathii::jobs {
 namespace {
 
 using runner::Result;
-
-std::string first_line(std::string_view text) {
-  return std::string{text.substr(0, text.find('\n'))};
-}
 
 const Kind& find_kind(const std::string& name) {
   const auto& all = kinds();

@@ -17,9 +17,4 @@ bool may_be_fault_of_a_row(const std::exception& error) {
          dynamic_cast<const Stopped*>(&error) == nullptr;
 }
 
-std::string reason_of(const std::exception& error) {
-  const std::string_view text = error.what();
-  return std::string{text.substr(0, text.find('\n'))};
-}
-
 }  // namespace saathii::jobs

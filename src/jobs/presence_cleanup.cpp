@@ -8,6 +8,7 @@
 #include "saathii/jobs/moment.hpp"
 #include "saathii/jobs/status_events.hpp"
 #include "saathii/postgres/array.hpp"
+#include "saathii/postgres/interval.hpp"
 
 namespace saathii::jobs {
 
@@ -24,8 +25,6 @@ std::vector<int> user_ids(const pqxx::result& rows) {
   std::sort(ids.begin(), ids.end());
   return ids;
 }
-
-std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
 
 /// Found at a time, so that no list grows with the platform.
 constexpr std::size_t max_found = 50'000;
@@ -98,9 +97,10 @@ class Pass {
     return session_.transact([&](auto& transaction) {
       const Ids locked = user_ids(
           session_.exec(transaction, sql::presence_cleanup::lock_busy, postgres::to_array(users)));
-      return user_ids(session_.exec(
-          transaction, sql::presence_cleanup::clear_stuck, to_iso8601(moment_),
-          interval(context_.settings.duration("busy_grace")), postgres::to_array(locked)));
+      return user_ids(session_.exec(transaction, sql::presence_cleanup::clear_stuck,
+                                    to_iso8601(moment_),
+                                    postgres::interval(context_.settings.duration("busy_grace")),
+                                    postgres::to_array(locked)));
     });
   }
 
@@ -118,7 +118,7 @@ class Pass {
   }
 
   std::string inactive_after() const {
-    return interval(context_.settings.duration("inactive_after"));
+    return postgres::interval(context_.settings.duration("inactive_after"));
   }
 
   const Context& context_;

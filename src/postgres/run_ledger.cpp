@@ -6,7 +6,9 @@
 
 #include "run_ledger.sql.hpp"
 #include "saathii/base/errors.hpp"
+#include "saathii/base/first_line.hpp"
 #include "saathii/log/log.hpp"
+#include "saathii/postgres/interval.hpp"
 #include "saathii/postgres/migrations.hpp"
 #include "saathii/postgres/session.hpp"
 
@@ -54,8 +56,6 @@ Instant to_moment(const pqxx::field& field) {
   }
   return *moment;
 }
-
-std::string interval(Duration length) { return fmt::format("{} microseconds", length.count()); }
 
 }  // namespace
 
@@ -147,7 +147,7 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
 /// A server out of disk or memory (53...) refuses no outcome in particular: they
 /// wait until there is room again.
 void RunLedger::wait_for_room(std::string_view reason) {
-  const std::string line{reason.substr(0, reason.find('\n'))};
+  const std::string line = first_line(reason);
   if (!std::exchange(waits_for_room_, true)) {
     log::error("the run ledger cannot be written: " + line + "; outcomes wait for room");
   }

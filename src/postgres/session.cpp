@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "saathii/base/first_line.hpp"
 #include "saathii/config/url.hpp"
 
 #if defined(__SANITIZE_ADDRESS__) && PQXX_VERSION_MAJOR < 7
@@ -22,10 +23,6 @@ extern "C" const char* __lsan_default_suppressions() { return "leak:libpqxx-6.\n
 namespace saathii::postgres {
 
 namespace {
-
-std::string first_line(std::string_view text) {
-  return std::string{text.substr(0, text.find('\n'))};
-}
 
 /// The URL with what keeps a connection from hanging, unless it says so itself.
 /// One that libpq cannot read never reaches it: its message would hold parts of

@@ -21,9 +21,6 @@ namespace saathii::jobs::billing {
 /// minute_length as a parameter for PostgreSQL.
 [[nodiscard]] std::string minute_interval();
 
-/// A length of time as a parameter for PostgreSQL, exact.
-[[nodiscard]] std::string interval(Duration length);
-
 /// Settings that both jobs have; each in its own table.
 [[nodiscard]] config::Setting stale_after_setting();
 [[nodiscard]] config::Setting catch_up_setting();

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "saathii/base/first_line.hpp"
 #include "saathii/jobs/job.hpp"
 
 // One bad row must not keep a whole batch from being done. Worker threads.
@@ -14,9 +15,6 @@ namespace saathii::jobs {
 /// the rest of its batch may do without it. Not so for a lost server, a full
 /// disk, a missing right or table.
 [[nodiscard]] bool may_be_fault_of_a_row(const std::exception& error);
-
-/// Its first line: what a log event of one row says.
-[[nodiscard]] std::string reason_of(const std::exception& error);
 
 /// Does `work` on all items at once. Where that fails by the fault of a row, it is
 /// tried on parts of them, down to the culprit, and on that once more before
@@ -35,7 +33,7 @@ void isolate(const Context& context, std::span<const Item> items, const Split& s
       if (!may_be_fault_of_a_row(error)) {
         throw;
       }
-      reason = reason_of(error);
+      reason = first_line(error.what());
       return false;
     }
   };
