@@ -4,7 +4,13 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <csignal>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "saathii/runner/clock.hpp"
@@ -23,6 +29,7 @@ struct Options {
   Duration flush_timeout = std::chrono::seconds{5};   ///< for the last outcomes
   Duration heartbeat{0};                              ///< between Observer::heartbeat(); 0: never
   LedgerOptions ledger;
+  std::map<std::string, Pause> paused = {};  ///< jobs that are paused from the start
 };
 
 /// How the daemon ended.
@@ -48,6 +55,28 @@ class SignalBlock {
   sigset_t before_{};
 };
 
+/// A request about a job that cannot be met: what() says why and what to do.
+class JobError : public std::runtime_error {
+ public:
+  enum class Why {
+    unknown_job,
+    busy,      ///< a run that was asked for is still waiting for its turn
+    stopping,  ///< the daemon is shutting down
+  };
+  JobError(Why why, const std::string& what) : std::runtime_error(what), why_(why) {}
+  [[nodiscard]] Why why() const noexcept { return why_; }
+
+ private:
+  Why why_;
+};
+
+/// What a reload did to the jobs, by name.
+struct JobsReplaced {
+  std::vector<std::string> added;
+  std::vector<std::string> changed;
+  std::vector<std::string> removed;
+};
+
 /// The one loop, and the workers it hands ticks to.
 class Runner {
  public:
@@ -68,6 +97,38 @@ class Runner {
   /// A server's state changed; `up`: it answers now. Any thread.
   void server_changed(bool up);
 
+  // What faces ask for: loop thread, or before run().
+
+  /// Observers are told in the order in which they were added.
+  void add_observer(Observer& observer) { shared_.observers.push_back(&observer); }
+  [[nodiscard]] boost::asio::any_io_executor loop() { return loop_.get_executor(); }
+  [[nodiscard]] WallClock& clock() noexcept { return shared_.clock; }
+  /// Called on the loop for each SIGHUP. Before run().
+  void on_hangup(std::function<void()> callback) { hangup_ = std::move(callback); }
+
+  /// The jobs in the order of the configuration.
+  [[nodiscard]] std::vector<JobView> jobs() const;
+  /// Throws JobError.
+  [[nodiscard]] JobView job(const std::string& name) const;
+  /// The job's next ticks after now, at most `count`. Throws JobError.
+  [[nodiscard]] std::vector<Instant> calendar(const std::string& name, std::size_t count) const;
+
+  /// Runs the job now, or right after its run in progress, also if it is paused;
+  /// as if at the moment `at`. Returns the run's id. Throws JobError.
+  std::string run_now(const std::string& name, std::optional<Instant> at, const std::string& by);
+
+  /// Its ticks end as skipped until it is resumed; a run in progress goes on.
+  /// Returns whether anything changed. Throws JobError.
+  bool pause(const std::string& name, const Pause& pause);
+  bool resume(const std::string& name, const std::string& by);
+
+  /// The jobs of a new configuration. Runs in progress finish as they began; no
+  /// tick is lost or doubled. `unchanged` names jobs that go on as they are.
+  JobsReplaced replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged);
+
+  /// Outcomes that wait for the database.
+  [[nodiscard]] std::size_t outcomes_waiting() const noexcept { return ledger_.waiting(); }
+
  private:
   void on_stop();
   void refuse(const std::string& reason);
@@ -79,14 +140,16 @@ class Runner {
   [[nodiscard]] std::vector<std::string> running_jobs() const;
   [[nodiscard]] bool all_finished() const;
   void spawn(boost::asio::awaitable<void> task);
+  [[nodiscard]] JobLoop& find(const std::string& name) const;
+  void add_job(JobSpec spec);
 
   const Options options_;
   boost::asio::io_context loop_;
   SignalBlock signal_block_;
-  boost::asio::thread_pool workers_;
   LedgerKeeper ledger_;
   Shared shared_;
-  std::vector<std::unique_ptr<JobLoop>> jobs_;
+  std::vector<std::unique_ptr<JobLoop>> jobs_;  ///< in the configuration's order; then retired ones
+  std::function<void()> hangup_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer heart_;
   int stops_ = 0;
