@@ -24,7 +24,6 @@ constexpr std::size_t most_calls = 100;
 constexpr std::string_view query_canceled = "57014";
 constexpr std::string_view undefined_table = "42P01";
 constexpr std::string_view invalid_schema_name = "3F000";
-constexpr std::string_view insufficient_privilege = "42501";
 
 /// Everything that keeps an answer back is Unavailable to who asked, with what
 /// to do about it.
@@ -41,7 +40,8 @@ constexpr std::string_view insufficient_privilege = "42501";
                                       ": run 'saathiid --migrate' as the owner of the platform's "
                                       "tables");
   }
-  if (state == insufficient_privilege) {
+  // libpqxx 6.4 tells no sqlstate of these.
+  if (dynamic_cast<const pqxx::insufficient_privilege*>(&error) != nullptr) {
     throw Unavailable("postgres", first_line(error.what()) +
                                       ": run saathiid-role.sql again, as the owner of the "
                                       "platform's database");
