@@ -202,6 +202,9 @@ asio::awaitable<void> Runner::drain() {
     ending_ = {1, true};
   }
   co_await flush_ledger();
+  for (Observer* observer : shared_.observers) {
+    observer->ended();
+  }
   signals_.cancel();
   heart_.cancel();
   if (ending_.stuck) {

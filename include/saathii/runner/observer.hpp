@@ -37,6 +37,9 @@ class Observer {
   virtual void heartbeat() {}
   /// Shutdown began; these jobs are still running.
   virtual void stopping(const std::vector<std::string>& /*running*/) {}
+  /// The last thing it is told: the jobs are at rest and the outcomes written, or
+  /// given up. The loop ends once nothing of a face waits on it any more.
+  virtual void ended() {}
 };
 
 }  // namespace saathii::runner
