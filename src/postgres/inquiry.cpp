@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <nlohmann/json.hpp>
 
 #include "inquiry.sql.hpp"
+#include "record_row.hpp"
 #include "saathii/base/errors.hpp"
 #include "saathii/base/first_line.hpp"
 #include "saathii/postgres/migrations.hpp"
@@ -75,64 +74,16 @@ std::optional<std::int64_t> to_integer(const Field& field) {
   return field.is_null() ? std::nullopt : std::optional{field.template as<std::int64_t>()};
 }
 
-/// Of microseconds since 1970.
-template <typename Field>
-std::optional<Instant> to_moment(const Field& field) {
-  const auto count = to_integer(field);
-  return count ? std::optional{Instant{Duration{*count}}} : std::nullopt;
-}
-
-schedule::Outcome to_outcome(std::string_view word) {
-  using schedule::Outcome;
-  constexpr std::array all = {Outcome::succeeded, Outcome::failed,    Outcome::timed_out,
-                              Outcome::skipped,   Outcome::coalesced, Outcome::missed};
-  const auto found = std::find_if(all.begin(), all.end(), [&](Outcome outcome) {
-    return schedule::to_string(outcome) == word;
-  });
-  // The table's own check allows no other word.
-  return found == all.end() ? Outcome::failed : *found;
-}
-
-runner::Counts to_counts(const char* text) {
-  runner::Counts counts;
-  const auto object = nlohmann::json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    return counts;
-  }
-  for (const auto& [name, number] : object.items()) {
-    if (number.is_number_integer()) {
-      counts.emplace_back(name, number.get<std::int64_t>());
-    }
-  }
-  return counts;
-}
-
-runner::Record to_record(const pqxx::row& row) {
-  runner::Record record;
-  record.job = row[0].c_str();
-  record.run_id = row[1].is_null() ? "" : row[1].c_str();
-  record.scheduled_at = to_moment(row[2]).value_or(Instant{});
-  record.last_scheduled_at = to_moment(row[3]).value_or(record.scheduled_at);
-  record.ticks = row[4].as<std::int64_t>();
-  record.outcome = to_outcome(row[5].c_str());
-  record.reason = row[6].c_str();
-  record.started_at = to_moment(row[7]);
-  record.finished_at = to_moment(row[8]);
-  record.attempts = row[9].as<int>();
-  record.counts = to_counts(row[10].c_str());
-  return record;
-}
-
 ReceiptMinute to_minute(const pqxx::row& row) {
   ReceiptMinute minute;
   minute.minute = row[0].as<std::int32_t>();
-  minute.starts_at = to_moment(row[1]).value_or(Instant{});
+  minute.starts_at = to_optional_moment(row[1]).value_or(Instant{});
   minute.coins = row[2].as<std::int64_t>();
   minute.source = row[3].c_str();
-  minute.charged_at = to_moment(row[4]);
+  minute.charged_at = to_optional_moment(row[4]);
   minute.balance_before = to_integer(row[5]);
   minute.balance_after = to_integer(row[6]);
-  minute.refunded_at = to_moment(row[7]);
+  minute.refunded_at = to_optional_moment(row[7]);
   return minute;
 }
 
@@ -143,8 +94,8 @@ Receipt to_receipt(const pqxx::row& row) {
   receipt.listener_id = row[2].as<std::int64_t>();
   receipt.call_type = row[3].c_str();
   receipt.status = row[4].c_str();
-  receipt.start_time = to_moment(row[5]).value_or(Instant{});
-  receipt.end_time = to_moment(row[6]);
+  receipt.start_time = to_optional_moment(row[5]).value_or(Instant{});
+  receipt.end_time = to_optional_moment(row[6]);
   receipt.coins_spent = row[7].as<std::int64_t>();
   return receipt;
 }
@@ -152,11 +103,11 @@ Receipt to_receipt(const pqxx::row& row) {
 Settlement to_settlement(const pqxx::row& row) {
   Settlement settlement;
   settlement.reason = row[0].c_str();
-  settlement.end_time = to_moment(row[1]).value_or(Instant{});
+  settlement.end_time = to_optional_moment(row[1]).value_or(Instant{});
   settlement.minutes = row[2].as<std::int32_t>();
   settlement.coins = row[3].as<std::int64_t>();
   settlement.earned = row[4].c_str();
-  settlement.settled_at = to_moment(row[5]).value_or(Instant{});
+  settlement.settled_at = to_optional_moment(row[5]).value_or(Instant{});
   return settlement;
 }
 
@@ -211,7 +162,7 @@ std::optional<Wallet> wallet(Pool& pool, std::int64_t user_id, std::size_t entri
     const auto wallet_id = wallets[0][0].template as<std::int64_t>();
     for (const auto& row : session.exec(transaction, sql::inquiry::wallet_entries, wallet_id,
                                         std::min(entries, most_rows))) {
-      wallet.entries.push_back({to_moment(row[0]).value_or(Instant{}), row[1].c_str(),
+      wallet.entries.push_back({to_optional_moment(row[0]).value_or(Instant{}), row[1].c_str(),
                                 row[2].template as<std::int64_t>(), row[3].c_str()});
     }
     return wallet;

@@ -1,6 +1,6 @@
 -- What operators ask of the ledgers. Each answer is read in one snapshot, by
--- primary keys, and at most so many rows of it. Moments go out as microseconds
--- since 1970; what PostgreSQL can hold and we cannot (infinity) as NULL.
+-- primary keys, and at most so many rows of it. Moments of the platform's go out
+-- as NULL where they are none that a clock shows (infinity, the year 20000).
 
 -- name: history
 -- $1 job, or '' for all. $2 since when (a range of ticks that reaches into that
@@ -16,13 +16,8 @@ WITH RECURSIVE named (job) AS (
   SELECT (SELECT min(next.job) FROM saathii_tasks.job_run AS next WHERE next.job > named.job)
     FROM named
    WHERE $1::text = '' AND named.job IS NOT NULL)
-SELECT run.job, run.run_id,
-       (extract(epoch FROM run.scheduled_at) * 1000000)::bigint AS scheduled_us,
-       (extract(epoch FROM run.last_scheduled_at) * 1000000)::bigint AS last_scheduled_us,
-       run.ticks, run.outcome, run.reason,
-       (extract(epoch FROM run.started_at) * 1000000)::bigint AS started_us,
-       (extract(epoch FROM run.finished_at) * 1000000)::bigint AS finished_us,
-       run.attempts, run.counts
+SELECT run.job, run.scheduled_at, run.last_scheduled_at, run.ticks, run.outcome, run.reason,
+       run.run_id, run.started_at, run.finished_at, run.attempts, run.counts
   FROM named
  CROSS JOIN LATERAL (
        (SELECT *
@@ -47,18 +42,16 @@ SELECT run.job, run.run_id,
 -- $1 call id.
 SELECT call_id, coalesce(user_id, 0), coalesce(listener_id, 0), coalesce(call_type, ''),
        coalesce(status, ''),
-       CASE WHEN isfinite(start_time) THEN (extract(epoch FROM start_time) * 1000000)::bigint END,
-       CASE WHEN isfinite(end_time) THEN (extract(epoch FROM end_time) * 1000000)::bigint END,
+       CASE WHEN start_time BETWEEN '1970-01-01Z' AND '9999-12-31Z' THEN start_time END,
+       CASE WHEN end_time BETWEEN '1970-01-01Z' AND '9999-12-31Z' THEN end_time END,
        coalesce(coins_spent, 0)
   FROM public.user_calls
  WHERE call_id = $1::bigint
 
 -- name: minutes
 -- $1 call id, $2 limit.
-SELECT minute, (extract(epoch FROM minute_start) * 1000000)::bigint AS starts_us, coins, source,
-       (extract(epoch FROM charged_at) * 1000000)::bigint AS charged_us,
-       balance_after + coins AS balance_before, balance_after,
-       (extract(epoch FROM refunded_at) * 1000000)::bigint AS refunded_us
+SELECT minute, minute_start, coins, source, charged_at, balance_after + coins AS balance_before,
+       balance_after, refunded_at
   FROM saathii_tasks.call_charge
  WHERE call_id = $1::bigint
  ORDER BY minute
@@ -66,8 +59,8 @@ SELECT minute, (extract(epoch FROM minute_start) * 1000000)::bigint AS starts_us
 
 -- name: settlement
 -- $1 call id.
-SELECT reason, (extract(epoch FROM end_time) * 1000000)::bigint AS end_us, minutes, coins, earned,
-       (extract(epoch FROM settled_at) * 1000000)::bigint AS settled_us
+SELECT reason, CASE WHEN end_time BETWEEN '1970-01-01Z' AND '9999-12-31Z' THEN end_time END,
+       minutes, coins, earned, settled_at
   FROM saathii_tasks.call_settlement
  WHERE call_id = $1::bigint
 
@@ -88,8 +81,8 @@ SELECT call_id FROM public.user_calls WHERE listener_id = $1::bigint AND status 
 -- name: wallet_entries
 -- $1 wallet id, $2 limit. The platform has no index on wallet_id: its primary
 -- key is read from the end until there are enough.
-SELECT CASE WHEN isfinite(coalesce(created_at, updated_at))
-            THEN (extract(epoch FROM coalesce(created_at, updated_at)) * 1000000)::bigint END,
+SELECT CASE WHEN coalesce(created_at, updated_at) BETWEEN '1970-01-01Z' AND '9999-12-31Z'
+            THEN coalesce(created_at, updated_at) END,
        coalesce(tx_type, ''), coalesce(coins_change, 0),
        coalesce(money_change, 0)::numeric(12,2)
   FROM public.user_transactions

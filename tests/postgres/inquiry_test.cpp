@@ -213,7 +213,7 @@ TEST_CASE("the receipt of a call of which the API tells next to nothing") {
   Ledgers db;
   const int call = db.value<int>(
       "INSERT INTO user_calls (start_time, coins_spent, status, end_time) VALUES "
-      "('-infinity', NULL, NULL, 'infinity') RETURNING call_id");
+      "('-infinity', NULL, NULL, '20000-01-01') RETURNING call_id");
   const auto receipt = postgres::receipt(db.pool, call, {});
   REQUIRE(receipt.has_value());
   CHECK(receipt->user_id == 0);
