@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 
@@ -72,6 +73,7 @@ const std::vector<std::string_view> levels = {"trace", "debug", "info", "warning
 const std::vector<std::string_view> json_forms = {"short", "pretty", "off"};
 
 constexpr std::uint32_t most_rows = 10'000;
+constexpr std::uint32_t most_entries = 1000;
 
 /// Takes one of the words only.
 CLI::Validator one_of(const std::vector<std::string_view>& words, const char* plural) {
@@ -81,6 +83,18 @@ CLI::Validator one_of(const std::vector<std::string_view>& words, const char* pl
           return "";
         }
         return "there is no \"" + given + "\": " + config::suggest(given, words, plural);
+      },
+      "");
+}
+
+/// CLI11 would take "-1" for a very large number.
+CLI::Validator is_id() {
+  return CLI::Validator(
+      [](const std::string& given) -> std::string {
+        std::uint64_t id = 0;
+        const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), id);
+        const bool whole = end == given.data() + given.size();
+        return error == std::errc{} && whole && id > 0 ? "" : "\"" + given + "\" is no id";
       },
       "");
 }
@@ -119,10 +133,11 @@ CLI::App* add_command(CLI::App& app, Command which, CommandLine& command, const 
   return added;
 }
 
-void add_count(CLI::App* to, CommandLine& command, const char* help) {
+void add_count(CLI::App* to, CommandLine& command, const char* help,
+               std::uint32_t most = most_rows) {
   to->add_option("-n,--count", command.count, help)
       ->type_name("N")
-      ->check(CLI::Range(std::uint32_t{1}, most_rows).description(""));
+      ->check(CLI::Range(std::uint32_t{1}, most).description(""));
 }
 
 void add_job(CLI::App* to, CommandLine& command, const char* help, int least, int most) {
@@ -160,11 +175,14 @@ void declare_looking(CLI::App& app, CommandLine& command) {
   auto* call =
       add_command(app, Command::call, command, "call",
                   "The receipt of a call: each minute, what was paid, its settlement", call_footer);
-  call->add_option("ID", command.id, "The call")->type_name("")->required();
+  call->add_option("ID", command.id, "The call")->type_name("")->required()->check(is_id());
   auto* wallet = add_command(app, Command::wallet, command, "wallet",
                              "A user's balance and latest transactions");
-  wallet->add_option("USER", command.id, "The user's id")->type_name("")->required();
-  add_count(wallet, command, "So many transactions (20)");
+  wallet->add_option("USER", command.id, "The user's id")
+      ->type_name("")
+      ->required()
+      ->check(is_id());
+  add_count(wallet, command, "So many transactions (20)", most_entries);
 }
 
 void declare_doing(CLI::App& app, CommandLine& command) {
@@ -227,8 +245,8 @@ int usage_error(const CLI::App& app, int argc, const char* const* argv, const st
   std::string message = text;
   const std::vector<std::string> names = command_names(app);
   if (const std::string word = unknown_command(names, argc, argv); !word.empty()) {
-    message = "there is no command '" + word +
-              "': " + config::suggest(word, {names.begin(), names.end()}, "commands");
+    message = "there is no command \"" + word +
+              "\": " + config::suggest(word, {names.begin(), names.end()}, "commands");
   }
   std::fprintf(stderr, "saathiictl: %s (see saathiictl --help)\n", message.c_str());
   // Who asks for the health must not take bad usage for "failing".

@@ -140,7 +140,8 @@ int Execution::history() {
   const std::uint32_t limit = command_.count.value_or(history_rows);
   const auto runs = daemon_.history(command_.jobs.empty() ? "" : command_.jobs.front(), since,
                                     command_.outcome, limit);
-  return print(to_json(runs), [&] { return history_view(runs, limit, on); });
+  return print(to_json(runs),
+               [&] { return history_view(runs, limit, !command_.jobs.empty(), on); });
 }
 
 int Execution::calendar() {
@@ -339,8 +340,7 @@ std::string unknown_job(const std::string& text, const CommandLine& command, Dae
     const auto names = daemon.job_names();
     for (const std::string& job : command.jobs) {
       if (std::find(names.begin(), names.end(), job) == names.end()) {
-        return fmt::format("there is no job \"{}\": {}", one_line(job),
-                           config::suggest(job, {names.begin(), names.end()}, "jobs"));
+        return config::no_such_job(one_line(job), {names.begin(), names.end()});
       }
     }
   } catch (const Refusal&) {

@@ -22,6 +22,7 @@ struct Cell {
   std::string text;
   Style style = Style::plain;
   std::string mark = {};  ///< before the text, one column wide and painted already
+  std::size_t lines = 1;  ///< goes on below for so many lines, before it is cut off
 };
 
 class Table {
@@ -35,13 +36,15 @@ class Table {
   [[nodiscard]] bool empty() const { return rows_.empty(); }
   [[nodiscard]] std::size_t rows() const { return rows_.size(); }
 
-  /// A line for the headings (if the screen has a legend) and for each row, each
-  /// after `indent` blanks.
+  /// The headings (if the screen has a legend) and the rows, each line after
+  /// `indent` blanks.
   [[nodiscard]] std::string draw(const Screen& screen, std::size_t indent = 0) const;
 
  private:
   struct Layout;
   [[nodiscard]] Layout lay_out(const Screen& screen, std::size_t indent) const;
+  void draw_line(const Layout& layout, const std::vector<Cell>& cells, bool is_heading,
+                 const Screen& screen, std::string& text) const;
 
   std::vector<Column> columns_;
   std::vector<std::vector<Cell>> rows_;

@@ -15,9 +15,10 @@ namespace saathii::ctl {
 [[nodiscard]] std::string job_view(const Job& job, const Screen& screen);
 [[nodiscard]] std::string health_view(const Health& health, const Screen& screen);
 
-/// Newest first, as given. `limit` is how many were asked for.
+/// Newest first, as given. `limit` is how many were asked for; of one job there
+/// is no need to say of which.
 [[nodiscard]] std::string history_view(const std::vector<Run>& runs, std::size_t limit,
-                                       const Screen& screen);
+                                       bool one_job, const Screen& screen);
 
 /// The first `count` ticks of all the calendars, each in its schedule's zone
 /// (in the screen's, if `in_screens_zone`).

@@ -13,6 +13,10 @@ namespace saathii::ctl {
 
 namespace {
 
+/// How many lines of a table what a run did may take.
+constexpr std::size_t lines_of_success = 3;
+constexpr std::size_t lines_of_trouble = 8;
+
 std::string symbol_of(const Job& job, const Screen& screen) {
   if (job.state == "stuck") {
     return screen.symbol(Symbol::bad);
@@ -42,7 +46,7 @@ std::string ago(const Moment& moment, const Screen& screen) {
 
 /// "Sun 2026-11-22 00:01:00 IST, in 41 s".
 std::string at_and_when(const Moment& moment, const Screen& screen) {
-  return moment ? local_time(*moment, screen.zone) + ", " + relative(*moment, screen.now) : "-";
+  return moment ? local_time(*moment, screen.zone) + "; " + relative(*moment, screen.now) : "-";
 }
 
 std::string took(const Moment& started, const Moment& finished) {
@@ -68,6 +72,13 @@ Cell outcome_cell(const Job& job) {
       job.last_outcome.empty() ? "-" : in_words(job.last_outcome), style_of(job.last_outcome), {}};
 }
 
+/// Without the zone that all times are told in.
+std::string schedule_of(const Job& job, const Screen& screen) {
+  const std::string zone = " " + screen.zone->name();
+  return job.schedule.ends_with(zone) ? job.schedule.substr(0, job.schedule.size() - zone.size())
+                                      : job.schedule;
+}
+
 std::string what_it_did(const Job& job) {
   return job.last_reason.empty() ? in_words(job.last_counts) : job.last_reason;
 }
@@ -86,7 +97,7 @@ std::string server_line(const Server& server, const Screen& screen) {
 std::string pause_line(const Job& job, const Screen& screen) {
   std::string text = job.name;
   if (!job.paused_by.empty()) {
-    text += ", by " + job.paused_by;
+    text += " by " + job.paused_by;
   }
   if (job.paused_since) {
     text += ", since " + at_and_when(job.paused_since, screen);
@@ -119,8 +130,8 @@ Facts status_facts(const Overview& overview, const Screen& screen) {
   }
   if (manager.outcomes_waiting > 0) {
     facts.add("Outcomes",
-              counted(manager.outcomes_waiting, "outcome") +
-                  (manager.outcomes_waiting == 1 ? " waits" : " wait") + " for the database",
+              fmt::format("{} to be recorded once the database takes them",
+                          grouped(static_cast<std::int64_t>(manager.outcomes_waiting))),
               Style::attention);
   }
   label = "Paused";
@@ -131,21 +142,6 @@ Facts status_facts(const Overview& overview, const Screen& screen) {
     }
   }
   return facts;
-}
-
-/// In full what the table may have cut off of runs that went wrong.
-std::string failures(const std::vector<Job>& jobs, const Screen& screen) {
-  Facts facts;
-  const char* label = "Went wrong";
-  for (const Job& job : jobs) {
-    if (style_of(job.last_outcome) == Style::bad) {
-      facts.add(label,
-                fmt::format("{} {}: {}", job.name, in_words(job.last_outcome), job.last_reason),
-                Style::plain, screen.symbol(Symbol::bad));
-      label = "";
-    }
-  }
-  return facts.empty() ? "" : "\n" + facts.draw(screen);
 }
 
 /// The run in progress, if there is one.
@@ -164,7 +160,7 @@ void add_current(Facts& facts, const Job& job, const Screen& screen) {
   facts.add("State", text, style_of(job.state));
   facts.add(
       "", fmt::format("run {} of {}", job.run_id,
-                      job.run_scheduled_at ? local_time(*job.run_scheduled_at, screen.zone) : "-"));
+                      job.run_scheduled_at ? short_time(*job.run_scheduled_at, screen.zone) : "-"));
 }
 
 void add_last(Facts& facts, const Job& job, const Screen& screen) {
@@ -226,19 +222,20 @@ std::string status_view(const Overview& overview, const Screen& screen) {
   Table table(
       {{"  JOB", {}, 14}, {"LAST RUN"}, {"OUTCOME"}, {"NEXT RUN"}, {"WHAT IT DID", {}, 16, true}});
   for (const Job& job : overview.jobs) {
+    const std::size_t lines = job.last_outcome == "succeeded" ? lines_of_success : lines_of_trouble;
     table.add({{job.name, Style::plain, symbol_of(job, screen)},
                {ago(last_moment(job), screen)},
                outcome_cell(job),
                next_cell(job, screen),
-               {what_it_did(job)}});
+               {what_it_did(job), Style::plain, {}, lines}});
   }
-  text += "\n" + table.draw(screen) + failures(overview.jobs, screen);
+  text += "\n" + table.draw(screen);
   return text;
 }
 
 std::string jobs_view(const std::vector<Job>& jobs, const Screen& screen) {
-  Table table({{"  JOB", {}, 14},
-               {"SCHEDULE", {}, 12},
+  Table table({{"  JOB", {}, 10},
+               {"SCHEDULE", {}, 10},
                {"LAST RUN"},
                {"OUTCOME"},
                {"TOOK", Column::Align::right, 0, true},
@@ -246,7 +243,7 @@ std::string jobs_view(const std::vector<Job>& jobs, const Screen& screen) {
                {"AT", {}, 0, true}});
   for (const Job& job : jobs) {
     table.add({{job.name, Style::plain, symbol_of(job, screen)},
-               {job.schedule},
+               {schedule_of(job, screen)},
                {ago(last_moment(job), screen)},
                outcome_cell(job),
                {took(job.last_started_at, job.last_finished_at)},
@@ -277,10 +274,11 @@ std::string job_view(const Job& job, const Screen& screen) {
   facts.add("Success", job.last_success ? "last one " + at_and_when(job.last_success, screen)
                                         : "none is known");
   if (job.success_deadline) {
+    const bool late = *job.success_deadline < screen.now;
     facts.add("",
-              "the next one is due " + relative(*job.success_deadline, screen.now) + ", at " +
-                  local_time(*job.success_deadline, screen.zone),
-              *job.success_deadline < screen.now ? Style::bad : Style::plain);
+              (late ? "the next one was due by " : "the next one is due by ") +
+                  at_and_when(job.success_deadline, screen),
+              late ? Style::bad : Style::plain);
   }
   if (job.timeout > Duration{0}) {
     facts.add("Time limit", humanize(job.timeout));

@@ -35,7 +35,7 @@ std::string full_time(const Moment& moment, const Screen& screen) {
 std::string why_ended(const std::string& reason) {
   static constexpr std::pair<std::string_view, const char*> known[] = {
       {"balance", "the balance did not cover the next minute"},
-      {"not_seen", "both parties had not been seen since"},
+      {"not_seen", "neither party was seen any more"},
       {"overdue", "its expected length was over"},
       {"no_wait_time", "its wait_time was used up"},
   };
@@ -156,9 +156,9 @@ void add_sums(Facts& facts, const Receipt& receipt, const Sums& sums) {
 
 void add_settlement(Facts& facts, const Receipt& receipt, const Screen& screen) {
   if (const auto& settled = receipt.settlement) {
-    facts.add("Settled",
-              full_time(settled->settled_at, screen) + ": " + why_ended(settled->reason));
-    facts.add("Earned", fmt::format("{} by {}, for {} of {}", screen.rupees(settled->earned),
+    facts.add("Settled", full_time(settled->settled_at, screen) +
+                             " by saathiid, which ended the call: " + why_ended(settled->reason));
+    facts.add("Earned", fmt::format("{} by {}, for {} ({})", screen.rupees(settled->earned),
                                     user(receipt.listener_id), counted(settled->minutes, "minute"),
                                     coins(settled->coins)));
   } else if (receipt.status == "ongoing") {
@@ -210,9 +210,8 @@ std::string wallet_view(const Wallet& wallet, const Screen& screen) {
   for (const WalletEntry& entry : wallet.entries) {
     table.add({{entry.at ? local_time(*entry.at, screen.zone) : "-"},
                {entry.type.empty() ? "-" : entry.type},
-               {(entry.coins > 0 ? "+" : "") + grouped(entry.coins),
-                entry.coins > 0 ? Style::good : Style::plain},
-               {entry.money}});
+               {entry.coins == 0 ? "-" : (entry.coins > 0 ? "+" : "") + grouped(entry.coins)},
+               {entry.money == "0.00" ? "-" : entry.money}});
   }
   return text + "\n" + table.draw(screen, 2);
 }

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "saathii/base/counted.hpp"
 #include "table.hpp"
@@ -14,6 +13,9 @@
 namespace saathii::ctl {
 
 namespace {
+
+/// How many lines of a table what went wrong may take.
+constexpr std::size_t lines_of_trouble = 4;
 
 std::string what_happened(const Run& run, const Screen& screen) {
   std::string text;
@@ -52,23 +54,35 @@ TimeZone zone_of(const std::string& name, TimeZone otherwise) {
 
 }  // namespace
 
-std::string history_view(const std::vector<Run>& runs, std::size_t limit, const Screen& screen) {
+std::string history_view(const std::vector<Run>& runs, std::size_t limit, bool one_job,
+                         const Screen& screen) {
   if (runs.empty()) {
     return screen.legend ? "No outcome is recorded for that.\n" : "";
   }
-  Table table({{"  WHEN"},
-               {"JOB", {}, 12},
-               {"OUTCOME"},
-               {"TOOK", Column::Align::right, 0, true},
-               {"WHAT HAPPENED", {}, 16}});
+  std::vector<Column> columns = {{"  WHEN"},
+                                 {"JOB", {}, 8},
+                                 {"OUTCOME"},
+                                 {"TOOK", Column::Align::right, 0, true},
+                                 {"WHAT HAPPENED", {}, 16}};
+  constexpr std::ptrdiff_t job_column = 1;
+  if (one_job) {
+    columns.erase(columns.begin() + job_column);
+  }
+  Table table(std::move(columns));
   for (const Run& run : runs) {
     const bool ran = run.started_at && run.finished_at;
-    table.add(
-        {{short_time(run.scheduled_at, screen.zone), Style::plain, symbol_of(run.outcome, screen)},
-         {run.job},
-         {in_words(run.outcome), style_of(run.outcome), {}},
-         {ran ? roughly(*run.finished_at - *run.started_at) : "-"},
-         {what_happened(run, screen)}});
+    // What went wrong is worth more than one line.
+    const std::size_t lines = run.outcome == "succeeded" ? 1 : lines_of_trouble;
+    std::vector<Cell> row = {
+        {short_time(run.scheduled_at, screen.zone), Style::plain, symbol_of(run.outcome, screen)},
+        {run.job},
+        {in_words(run.outcome), style_of(run.outcome), {}},
+        {ran ? roughly(*run.finished_at - *run.started_at) : "-"},
+        {what_happened(run, screen), Style::plain, {}, lines}};
+    if (one_job) {
+      row.erase(row.begin() + job_column);
+    }
+    table.add(std::move(row));
   }
   std::string text = table.draw(screen);
   if (screen.legend) {
@@ -101,9 +115,8 @@ std::string calendar_view(const std::vector<Calendar>& calendars, std::size_t co
   std::string text = table.empty() ? "No tick is to come.\n" : table.draw(screen);
   for (const Calendar& calendar : calendars) {
     if (screen.legend && calendar.paused) {
-      text += fmt::format(
-          "\n{} {} is paused: its ticks end as skipped until: saathiictl resume {}\n",
-          screen.symbol(Symbol::attention), screen.shown(calendar.job), screen.shown(calendar.job));
+      text += fmt::format("\n{} {} is paused: its ticks will end as skipped.\n",
+                          screen.symbol(Symbol::attention), screen.shown(calendar.job));
     }
   }
   return text;
@@ -154,7 +167,9 @@ std::string progress_view(const Job& job, const std::string& run_id, Duration wa
     text += fmt::format(" is about to run, {}", roughly(waited));
   }
   const std::size_t room = screen.width > 2 ? screen.width - 3 : SIZE_MAX;
-  return screen.symbol(Symbol::busy) + " " + fit(screen.shown(text), room, screen.ellipsis());
+  const bool in_trouble = job.run_id == run_id && style_of(job.state) != Style::plain;
+  return (in_trouble ? symbol_of(job.state, screen) : screen.symbol(Symbol::busy)) + " " +
+         fit(screen.shown(text), room, screen.ellipsis());
 }
 
 }  // namespace saathii::ctl
