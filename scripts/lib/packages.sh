@@ -19,6 +19,7 @@ saathii_package_list() {
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
+    libsdbus-c++-dev libsdbus-c++-bin dbus-daemon \
     libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
     catch2 librapidcheck-dev redis-server postgresql tzdata \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
