@@ -8,7 +8,7 @@
 #include <deque>
 #include <map>
 
-#include "control/sdbus.hpp"
+#include "saathii/control/sdbus.hpp"
 #include "tasks1_proxy.hpp"
 #include "text.hpp"
 
