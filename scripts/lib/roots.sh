@@ -22,9 +22,13 @@
 #   saathii_run setpriv --pdeathsig TERM systemd-nspawn --quiet -D "$work/boot" \
 #     --machine=... --register=no --keep-unit --boot ...
 #
+# A booted one takes SIGTERM for the wish to shut down, and a second one at once for
+# the order to.
+#
 # No service was started when it was made, but what packages do at installation is
-# done: accounts, enabled units, PostgreSQL's cluster "main". /etc/machine-id is
-# empty: each copy gets its own. There are empty folders /src and /cache to bind on.
+# done: accounts, enabled units, PostgreSQL's cluster "main". There is no host name,
+# and /etc/machine-id is empty: each copy gets its own. There are empty folders /src
+# and /cache to bind on.
 #
 # Nothing is left behind when the caller is interrupted or killed: debootstrap's
 # mounts and processes are in namespaces that end with it, nspawn puts away its own
@@ -86,8 +90,10 @@ saathii_roots_possible() {
 # debootstrap mounts things: in namespaces, which are gone when it is. unshare
 # blocks SIGTERM, so a shell takes it, and unshare is killed when that is gone.
 saathii_debootstrap() {
-  saathii_run bash -c 'setpriv --pdeathsig KILL unshare --mount --pid --fork \
-    --kill-child --mount-proc -- debootstrap "$@" & wait "$!"' saathii "$@"
+  saathii_run setpriv --pdeathsig TERM bash -c '
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc -- \
+      debootstrap "$@" &
+    wait "$!"' saathii "$@"
 }
 
 # Runs inside the new root.
@@ -100,13 +106,14 @@ saathii_fill_root='
   apt update
   apt install -y --no-install-recommends "$@"
   apt-get clean
-  rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/*
+  rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/* /etc/hostname /etc/resolv.conf
   mkdir -p /src /cache
   : >/etc/machine-id'
 
 # saathii_make_root DIR SUITE PACKAGE...: says on stderr what went wrong.
 saathii_make_root() {
-  local dir=$1 suite=$2 mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg proxy=${http_proxy:-}
+  local dir=$1 suite=$2 mirror proxy=${http_proxy:-}
+  local keys=/usr/share/keyrings/debian-archive-keyring.gpg
   shift 2
   mirror=$(saathii_mirror)
   if [[ -z $proxy ]]; then eval "$(apt-config shell proxy Acquire::http::Proxy)"; fi
@@ -160,10 +167,9 @@ saathii_root() {
     fi
     while read -r old; do
       rm -rf --one-file-system "$old" "$old.lock"
-    done < <(find "$roots" -mindepth 2 -maxdepth 2 -path "$roots/$suite-$use-*/stamp" \
-      -mtime +7 -printf '%h\n')
+    done < <(find "$roots" -maxdepth 1 -type d -name "$suite-$use-*" -mtime +7)
   fi
-  touch "$roots/$name/stamp"
+  touch "$roots/$name"
   exec {lock}>&-
   # shellcheck disable=SC2034  # the caller reads it
   saathii_root_dir=$roots/$name/root
