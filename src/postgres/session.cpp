@@ -89,12 +89,7 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
   bool read_only = false;
   try {
     connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
-#if PQXX_VERSION_MAJOR < 7
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    connection_->inhibit_reactivation(true);
-#pragma GCC diagnostic pop
-#endif
+    forbid_reconnecting(*connection_);
     const auto ms = [](Duration length) {
       return std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
     };
@@ -152,12 +147,9 @@ void Session::prepare(const Statement& statement) {
 
 void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
   const std::string sqlstate = sqlstate_of(error);
-  std::string reason = first_line(error.what());
+  const std::string reason = in_plain_words(first_line(error.what()));
   if (is_unavailable(error, sqlstate) || !connection_->is_open()) {
     broken_ = true;
-    if (reason.starts_with("Could not obtain client encoding")) {
-      reason = "the server closed the connection";  // what libpqxx 6.4 stumbles over then
-    }
     unavailable(sqlstate == read_only_sql_transaction ? takes_no_writes : reason);
   }
   if (sqlstate == "55P03") {

@@ -38,11 +38,11 @@ config::Config read(const std::string& toml,
   return *std::move(loaded.config);
 }
 
-const config::Job& job(const config::Config& config, const std::string& name) {
+const config::Job& job(const config::Config& config, std::string_view name) {
   for (const auto& candidate : config.jobs) {
     if (candidate.name == name) return candidate;
   }
-  throw std::runtime_error("no job " + name);
+  throw std::runtime_error("no job " + std::string{name});
 }
 
 }  // namespace

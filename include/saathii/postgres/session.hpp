@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <pqxx/pqxx>
 #include <random>
 #include <set>
 #include <stop_token>
@@ -13,6 +12,7 @@
 #include "saathii/base/errors.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/config.hpp"
+#include "saathii/postgres/pqxx.hpp"
 #include "saathii/postgres/statement.hpp"
 
 namespace saathii::postgres {
@@ -67,11 +67,7 @@ class Session {
   pqxx::result exec(pqxx::transaction_base& transaction, const Statement& statement,
                     const Args&... args) {
     prepare(statement);
-#if PQXX_VERSION_MAJOR >= 7
-    return transaction.exec(pqxx::prepped{statement.name}, pqxx::params{args...});
-#else
-    return transaction.exec_prepared(statement.name, args...);
-#endif
+    return exec_prepared(transaction, statement.name, args...);
   }
 
   /// Makes whatever the session waits for fail at once: it is broken then. The
