@@ -28,7 +28,7 @@ saathii_package_list() {
   printf '%s\n' catch2 librapidcheck-dev redis-server postgresql tzdata \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
-    printf '%s\n' clang-format clang-tidy mandoc shellcheck
+    printf '%s\n' clang-format clang-tidy mandoc shellcheck python3-yaml lintian
   fi
 }
 
