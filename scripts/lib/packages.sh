@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
 # Source it, then call: saathii_install_packages build, or
-# saathii_install_packages tools for what the checks of --full need as well
+# saathii_install_packages tools for what the checks of --full need as well, or
+# saathii_install_packages package for what making a Debian package needs, alone
 #
 # Only what is missing is installed, as root or through sudo. Installing a
 # server package normally starts that server and makes a database cluster: both
@@ -20,11 +21,15 @@ saathii_package_list() {
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
     libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
-    libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev \
-    catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata \
+    libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
+  if [[ ${1:-} == package ]]; then
+    printf '%s\n' dpkg-dev file
+    return
+  fi
+  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
-    printf '%s\n' clang-format clang-tidy mandoc shellcheck \
+    printf '%s\n' clang-format clang-tidy mandoc shellcheck python3-yaml lintian \
       debootstrap debian-archive-keyring systemd-container dbus polkitd
   fi
 }

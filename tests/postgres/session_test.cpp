@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "support/platform_db.hpp"
+#include "support/temporary_file.hpp"
 
 namespace saathii::test {
 
@@ -32,6 +33,10 @@ struct Database : PlatformDb {
 
   ServerState state{"postgres"};
 };
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 int backend_of(Session& session) {
   return session.autocommit(
@@ -305,6 +310,57 @@ TEST_CASE("a session whose statements no longer fit a changed table is thrown aw
   CHECK_THROWS_WITH(read(), Catch::Matchers::ContainsSubstring("must not change result type"));
   CHECK_FALSE(session.usable());
   CHECK(db.state.snapshot().state == ServerState::State::up);
+}
+
+TEST_CASE("a session is opened with the password that the file holds then") {
+  Database db;
+  const auto role = db.value("SELECT current_database()");
+  db.exec(
+      "DO $$BEGIN CREATE ROLE saathii_by_password; EXCEPTION WHEN duplicate_object OR "
+      "unique_violation THEN NULL; END$$");
+  const auto change = [&](const std::string& sql) {
+    // Roles are the server's: a membership may be changed by another test just then.
+    db.exec("SELECT pg_advisory_lock(7305817307)");
+    db.exec(sql);
+    db.exec("SELECT pg_advisory_unlock(7305817307)");
+  };
+  change("CREATE ROLE \"" + role + "\" LOGIN IN ROLE saathii_by_password PASSWORD 'f?rst @word&'");
+  TemporaryFile file;
+  auto settings = db.owner_settings();
+  settings.url = ServerUrl().database_as(role, role);
+  const auto refusal = [&] {
+    try {
+      Session session(settings, db.state);
+      return std::string{"none"};
+    } catch (const Unavailable& error) {
+      CHECK(db.state.snapshot().last_error == error.what());
+      CHECK_FALSE(contains(error.what(), "word&"));
+      return std::string{error.what()};
+    }
+  };
+  CHECK(contains(refusal(), "no password supplied"));
+  CHECK(contains(refusal(), "[postgres] password_file"));
+  settings.password.file = file.path();
+  CHECK(refusal() == "the password file " + file.path() +
+                         " does not exist: write the password into it, or correct password_file");
+  file.write("second word&\n");
+  CHECK(contains(refusal(), "password authentication failed"));
+  CHECK(contains(refusal(), "; the password is that of " + file.path()));
+  file.write("f?rst @word&\n");
+  CHECK(refusal() == "none");
+
+  // Changed at the server, then in the file: the next session has it.
+  change("ALTER ROLE \"" + role + "\" PASSWORD 'second word&'");
+  CHECK(contains(refusal(), "password authentication failed"));
+  file.write("second word&");
+  CHECK(refusal() == "none");
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+
+  settings.password = {"", file.path()};
+  CHECK(refusal() == "none");
+  settings.url += "&password=of_the_url_word%26";
+  CHECK(contains(refusal(), "; the password is that of the URL"));
+  change("DROP ROLE \"" + role + "\"");
 }
 
 TEST_CASE("no error holds the password") {

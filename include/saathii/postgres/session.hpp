@@ -30,8 +30,9 @@ inline constexpr int max_transaction_tries = 5;
 /// what it had set would be lost silently. Once broken it is thrown away.
 class Session {
  public:
-  /// Connects. Throws Unavailable within about connect_timeout, and for a server
-  /// that takes no writes; std::invalid_argument for a URL that
+  /// Connects, with the password as its file holds it now. Throws Unavailable
+  /// within about connect_timeout, for a server that takes no writes and for a
+  /// password that cannot be read; std::invalid_argument for a URL that
   /// config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
   ~Session();
