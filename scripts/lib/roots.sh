@@ -6,6 +6,7 @@
 #   saathii_roots_possible            prints why not, and fails, where it cannot be
 #   saathii_root SUITE USE PACKAGE... sets saathii_root_dir, or fails and says why
 #   saathii_in_root DIR OPTION... -- COMMAND...
+#   saathii_in_build_root SUITE VERSION WORK COMMAND
 #
 # A root is made by debootstrap from the mirror that the host's own apt uses, and
 # kept below $(saathii_cache)/roots: the first time takes minutes, later ones
@@ -173,4 +174,26 @@ saathii_root() {
   exec {lock}>&-
   # shellcheck disable=SC2034  # the caller reads it
   saathii_root_dir=$roots/$name/root
+}
+
+# A command of the shell on another Debian, which has what building and testing
+# needs. The checkout is at /src there, and read-only but for build, which is
+# build/SUITE here. WORK is a folder for its /tmp and for what nspawn says. Needs
+# packages.sh.
+saathii_in_build_root() {
+  local suite=$1 version=$2 work=$3 tmp
+  local -a packages
+  mapfile -t packages < <(
+    saathii_package_list build "$version"
+    saathii_package_list package "$version"
+  )
+  saathii_root "$suite" build "${packages[@]}" >&2 || return
+  mkdir -p "$ROOT/build/$suite"
+  tmp=$(mktemp -d -p "$work")
+  chmod 1777 "$tmp"
+  saathii_use_ccache
+  saathii_in_root "$saathii_root_dir" --bind-ro="$ROOT":/src \
+    --bind="$ROOT/build/$suite":/src/build --bind="$tmp":/tmp \
+    --bind="$CCACHE_DIR":/cache --setenv=CCACHE_DIR=/cache \
+    -- /bin/bash -c "$4" 2>"$work/nspawn.log"
 }
