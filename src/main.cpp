@@ -55,13 +55,19 @@ int serve(const config::Config& config, ServerState& postgres_state, ServerState
   return ending.exit_code;
 }
 
-int check(const config::Loaded& loaded, const std::string& file) {
+int check(const config::Loaded& loaded, const app::CommandLine& command) {
   for (const config::Problem& problem : loaded.problems) {
     std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
   if (!loaded.config) {
-    std::fprintf(stderr, "saathiid: %s in the configuration %s; nothing was done\n",
-                 counted(loaded.problems.size(), "error").c_str(), file.c_str());
+    const std::string summary = counted(loaded.problems.size(), "error") +
+                                " in the configuration " + command.config_file +
+                                "; nothing was done";
+    if (command.action == app::Action::serve && log::is_journal()) {
+      log::error(log::Message::configuration_refused, summary, {{"FILE", command.config_file}});
+    } else {
+      std::fprintf(stderr, "saathiid: %s\n", summary.c_str());
+    }
     return app::exit_configuration;
   }
   return app::exit_ok;
@@ -70,7 +76,7 @@ int check(const config::Loaded& loaded, const std::string& file) {
 int act(const app::CommandLine& command) {
   const auto kinds = jobs::kind_infos();
   const auto loaded = config::load(command.config_file, kinds, config::process_environment());
-  if (const int code = check(loaded, command.config_file); code != app::exit_ok) {
+  if (const int code = check(loaded, command); code != app::exit_ok) {
     return code;
   }
   const config::Config& config = *loaded.config;
@@ -112,8 +118,9 @@ int main(int argc, char** argv) {
   try {
     return act(parsed.command);
   } catch (const std::exception& error) {
-    log::error(std::string{"saathiid ends because of a fault that it does not expect: "} +
-               error.what());
+    log::error(
+        log::Message::fault,
+        std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
     return app::exit_failure;
   }
 }

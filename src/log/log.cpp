@@ -98,7 +98,7 @@ bool send_to_journal(const Event& event) {
 }
 
 void send(const Event& event) {
-  if (state().journal.load(std::memory_order_relaxed) && send_to_journal(event)) {
+  if (is_journal() && send_to_journal(event)) {
     return;
   }
   state().stderr_logger->log(to_spdlog(event.level), "{}", to_line(event));
@@ -117,14 +117,20 @@ std::uint64_t folded_count(const Event& event) {
   return state().fold.count(key, std::chrono::steady_clock::now());
 }
 
-bool is_written(Level level) { return level >= state().least.load(std::memory_order_relaxed); }
+bool is_written(Level each) { return each >= level(); }
 
 }  // namespace
 
 void start(Level least) {
-  state().least = least;
+  set_level(least);
   state().journal = is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
 }
+
+void set_level(Level least) noexcept { state().least.store(least, std::memory_order_relaxed); }
+
+Level level() noexcept { return state().least.load(std::memory_order_relaxed); }
+
+bool is_journal() noexcept { return state().journal.load(std::memory_order_relaxed); }
 
 bool parse_level(std::string_view text, Level& level) {
   std::string lower(text);
@@ -145,12 +151,12 @@ bool parse_level(std::string_view text, Level& level) {
   return false;
 }
 
-void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+void write(Level level, Message id, std::string_view message, std::initializer_list<Field> fields) {
   try {
     if (!is_written(level)) {
       return;
     }
-    Event event{level, message, with_scope(fields)};
+    Event event{level, message, with_scope(fields), id};
     std::string folded;
     if (level >= Level::warning) {
       const std::uint64_t times = folded_count(event);
@@ -169,10 +175,11 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   }
 }
 
-void write_unfolded(Level level, std::string_view message, std::initializer_list<Field> fields) {
+void write_unfolded(Level level, Message id, std::string_view message,
+                    std::initializer_list<Field> fields) {
   try {
     if (is_written(level)) {
-      send(Event{level, message, with_scope(fields)});
+      send(Event{level, message, with_scope(fields), id});
     }
   } catch (...) {
     // As in write().

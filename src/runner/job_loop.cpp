@@ -253,6 +253,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   stop_reason_ = StopReason::none;
   Request own = request;
   own.stop = stop_.get_token();
+  current_ = own;
   running_ = true;
   start_deadline();
   // Named, because GCC 12 destroys a temporary in a co_await expression twice.
@@ -270,7 +271,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   ++deadline_generation_;
   deadline_.cancel();
   if (std::exchange(wedged_, false)) {
-    log_released(name());
+    log_released(name(), request);
     tell([&](Observer& observer) { observer.released(name()); });
   }
   shared_.idle.ring();
@@ -301,7 +302,7 @@ void JobLoop::at_deadline() {
 
 void JobLoop::at_hard_limit() {
   wedged_ = true;
-  log_wedged(name(), spec_.job.run.timeout + shared_.hard_limit_grace);
+  log_wedged(name(), current_, spec_.job.run.timeout + shared_.hard_limit_grace);
   tell([&](Observer& observer) { observer.wedged(name()); });
 }
 
@@ -352,6 +353,12 @@ void JobLoop::break_off() {
   if (running_ && stop_reason_ == StopReason::none) {
     stop_reason_ = StopReason::shutdown;
     stop_.request_stop();
+  }
+}
+
+void JobLoop::leave_behind() const {
+  if (running_) {
+    log_left_behind(name(), current_);
   }
 }
 

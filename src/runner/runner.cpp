@@ -77,7 +77,7 @@ Ending Runner::run() {
     for (const auto& job : jobs_) {
       names.push_back(job->name());
     }
-    log::info(fmt::format("started; jobs: {}", fmt::join(names, ", ")));
+    log::info(log::Message::started, fmt::format("started; jobs: {}", fmt::join(names, ", ")));
     for (Observer* observer : shared_.observers) {
       observer->armed(jobs_.size());
     }
@@ -87,6 +87,7 @@ Ending Runner::run() {
     workers_.join();
     ledger_.join();
   }
+  log::info(log::Message::stopped, "stopped");
   return ending_;
 }
 
@@ -109,7 +110,7 @@ void Runner::server_changed(bool up) {
 }
 
 void Runner::refuse(const std::string& reason) {
-  log::error(reason + "; saathiid stops");
+  log::error(log::Message::schema_newer, reason + "; saathiid stops");
   ending_.exit_code = 1;
   on_stop();
 }
@@ -183,7 +184,8 @@ asio::awaitable<void> Runner::drain() {
   for (Observer* observer : shared_.observers) {
     observer->stopping(running);
   }
-  log::info(running.empty()
+  log::info(log::Message::stopping,
+            running.empty()
                 ? "stopping"
                 : fmt::format("stopping; waiting up to {} for {}", humanize(options_.drain_timeout),
                               fmt::join(running, ", ")));
@@ -197,8 +199,9 @@ asio::awaitable<void> Runner::drain() {
     done = co_await wait_for_jobs(options_.stop_grace, 2);
   }
   if (!done) {
-    log::error(fmt::format("left behind, because it does not come back: {}",
-                           fmt::join(running_jobs(), ", ")));
+    for (const auto& job : jobs_) {
+      job->leave_behind();
+    }
     ending_ = {1, true};
   }
   co_await flush_ledger();
@@ -222,13 +225,14 @@ asio::awaitable<void> Runner::flush_ledger() {
     ledger_.interrupt();
   }
   if (ledger_.waiting() > 0) {
-    log::warning(
-        fmt::format("{} could not be written to the run ledger; the next start "
-                    "judges the ticks anew",
-                    counted(ledger_.waiting(), "outcome")));
+    log::warning(log::Message::outcomes_lost,
+                 fmt::format("{} could not be written to the run ledger; the next start "
+                             "judges the ticks anew",
+                             counted(ledger_.waiting(), "outcome")));
   }
   if (!ledger_.finished()) {
-    log::error("left behind, because the database does not come back: the run ledger's writer");
+    log::error(log::Message::left_behind,
+               "left behind, because the database does not come back: the run ledger's writer");
     ending_ = {1, true};
   }
 }

@@ -47,6 +47,8 @@ class JobLoop {
   void break_off();
   /// A server came up: a wait for it ends now.
   void server_up();
+  /// Says in the log that the run in progress is not waited for any longer.
+  void leave_behind() const;
   /// The run ledger has answered, or failed to.
   void ledger_spoke();
 
@@ -95,6 +97,7 @@ class JobLoop {
   std::optional<Instant> asked_at_;  ///< while the past is asked for or not yet joined
   std::optional<Past> past_;         ///< answered, not yet joined
   bool resumed_ = false;             ///< the past before the start is accounted for
+  Request current_;                  ///< while running_
   std::stop_source stop_;
   StopReason stop_reason_ = StopReason::none;
   bool running_ = false;
