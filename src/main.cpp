@@ -100,6 +100,7 @@ int act(const app::CommandLine& command) {
     case app::Action::once:
       return app::run_once(command, config, pool, redis_state);
     case app::Action::serve:
+      log::write_files(config.log.files);
       break;
   }
   return serve(config, postgres_state, redis_state, pool);

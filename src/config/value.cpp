@@ -55,6 +55,8 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::folder:
+      return "a folder's path from the root in quotes, such as \"/var/log/saathii\", or \"\"";
     case Form::paise:
       return "rupees" + bounds(rule.min, rule.max, print_paise) +
              " with at most two decimals, such as 1.25";
@@ -174,6 +176,8 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::folder:
+        return text->empty() || text->starts_with('/') ? std::optional<Value>(*text) : std::nullopt;
       case Form::postgres_url: {
         auto url = parse_postgres_url(*text, error_);
         return url ? std::optional<Value>(*std::move(url)) : std::nullopt;

@@ -21,6 +21,7 @@ enum class Form {
   list,
   zone,
   level,
+  folder,
   paise,
   postgres_url,
   redis_url

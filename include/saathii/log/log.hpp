@@ -32,6 +32,10 @@ void set_level(Level least) noexcept;
 /// Whether events go to the journal, and not to stderr.
 [[nodiscard]] bool is_journal() noexcept;
 
+/// From now on events go to files in this folder, too: see files.hpp. Empty: no
+/// longer. Any thread. A file that cannot be written is told of once.
+void write_files(const std::string& folder);
+
 /// "trace", "debug", "info", "warning", "error" (case does not matter);
 /// anything else returns false and leaves `level` alone.
 [[nodiscard]] bool parse_level(std::string_view text, Level& level);
