@@ -128,7 +128,7 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
 void log_wedged(const std::string& job, const Request& request, Duration after) {
   log::error(log::Message::run_stuck,
              fmt::format("{} has not come back {} after its start although it was told to stop: "
-                         "its other ticks wait, and the watchdog is no longer fed",
+                         "its other ticks wait",
                          job, humanize(after)),
              {{"JOB", job},
               {"RUN_ID", request.run_id},
@@ -137,7 +137,7 @@ void log_wedged(const std::string& job, const Request& request, Duration after) 
 
 void log_released(const std::string& job, const Request& request) {
   log::warning(log::Message::run_released,
-               fmt::format("{} has come back at last; the watchdog is fed again", job),
+               fmt::format("{} has come back at last; its ticks go on", job),
                {{"JOB", job},
                 {"RUN_ID", request.run_id},
                 {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
