@@ -125,30 +125,25 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
   }
 }
 
-void log_wedged(const std::string& job, const Request& request, Duration after) {
-  log::error(log::Message::run_stuck,
-             fmt::format("{} has not come back {} after its start although it was told to stop: "
-                         "its other ticks wait",
-                         job, humanize(after)),
-             {{"JOB", job},
-              {"RUN_ID", request.run_id},
-              {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
+void log_wedged(const std::string& job, const RunInProgress& run, Duration after) {
+  log::error(
+      log::Message::run_stuck,
+      fmt::format("{} has not come back {} after its start although it was told to stop: "
+                  "its other ticks wait",
+                  job, humanize(after)),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
 }
 
-void log_released(const std::string& job, const Request& request) {
-  log::warning(log::Message::run_released,
-               fmt::format("{} has come back at last; its ticks go on", job),
-               {{"JOB", job},
-                {"RUN_ID", request.run_id},
-                {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
+void log_released(const std::string& job, const RunInProgress& run) {
+  log::warning(
+      log::Message::run_released, fmt::format("{} has come back at last; its ticks go on", job),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
 }
 
-void log_left_behind(const std::string& job, const Request& request) {
-  log::error(log::Message::left_behind,
-             fmt::format("left behind, because it does not come back: {}", job),
-             {{"JOB", job},
-              {"RUN_ID", request.run_id},
-              {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
+void log_left_behind(const std::string& job, const RunInProgress& run) {
+  log::error(
+      log::Message::left_behind, fmt::format("left behind, because it does not come back: {}", job),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
 }
 
 std::string timeout_reason(Duration timeout, const Result& result) {

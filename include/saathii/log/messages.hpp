@@ -24,7 +24,9 @@ enum class Message : std::uint8_t {
   configuration_refused,  ///< FILE
   reloaded,
   reload_refused,  ///< FILE
-  health_changed,  ///< HEALTH: ok, degraded or failing
+  restart_needed,
+  pauses_unread,   ///< FILE
+  health_changed,  ///< CHECK, HEALTH: ok, degraded or failing
   watchdog_unfed,
   notify_unusable,
   alert_failed,
@@ -36,12 +38,12 @@ enum class Message : std::uint8_t {
   run_interrupted,
   run_stuck,
   run_released,
-  run_requested,
+  run_requested,    ///< BY
   ticks_missed,     ///< TICKS, SCHEDULED_AT, LAST_SCHEDULED_AT; no RUN_ID
   ticks_coalesced,  ///< as ticks_missed
   ticks_skipped,    ///< as ticks_missed
-  job_paused,       ///< no RUN_ID
-  job_resumed,      ///< no RUN_ID
+  job_paused,       ///< BY; no RUN_ID
+  job_resumed,      ///< BY; no RUN_ID
 
   // Servers, and what saathiid keeps in the database.
   server_down,  ///< SERVER
@@ -64,7 +66,7 @@ enum class Message : std::uint8_t {
   log_removal_failed,
 
   // Disks, and the log's own files.
-  log_folder_low,      ///< FOLDER
+  log_folder_low,      ///< FOLDER, HEALTH
   log_files_failed,    ///< FILE
   log_files_restored,  ///< FILE; the last one: are_in_order() names it
 };
@@ -85,6 +87,8 @@ inline constexpr MessageId message_ids[] = {
     {Message::configuration_refused, "b455cd0f854741bf995c63c959dd108f", "configuration_refused"},
     {Message::reloaded, "470c820b49ba4a2284e1df375ffe093a", "reloaded"},
     {Message::reload_refused, "52cc038cfb1d44238fac9392bc92713a", "reload_refused"},
+    {Message::restart_needed, "48effca9b3604d93aac38de0ef7ebd29", "restart_needed"},
+    {Message::pauses_unread, "4d8ef663dc1b4c2eba494fde47ebfaff", "pauses_unread"},
     {Message::health_changed, "2a31f2103a364437b4f4a4225364de20", "health_changed"},
     {Message::watchdog_unfed, "de2747b62e1441e094329c98f264eb4a", "watchdog_unfed"},
     {Message::notify_unusable, "17df6b549b334bf99c1365d1c9767928", "notify_unusable"},

@@ -12,6 +12,7 @@
 
 #include "saathii/runner/bell.hpp"
 #include "saathii/runner/clock.hpp"
+#include "saathii/runner/job_view.hpp"
 #include "saathii/runner/ledger_keeper.hpp"
 #include "saathii/runner/observer.hpp"
 #include "saathii/runner/types.hpp"
@@ -21,7 +22,6 @@ namespace saathii::runner {
 /// What the jobs of one runner share; loop thread.
 struct Shared {
   boost::asio::any_io_executor loop;
-  boost::asio::thread_pool& workers;  ///< a thread for each job
   WallClock& clock;
   LedgerKeeper& ledger;
   std::vector<Observer*> observers;
@@ -34,11 +34,11 @@ struct Shared {
 /// the work itself is on a worker.
 class JobLoop {
  public:
-  JobLoop(Shared& shared, JobSpec spec);
+  JobLoop(Shared& shared, JobSpec spec, std::optional<Pause> paused);
 
   /// Arms the schedule from now and asks for the past. Before run().
   void arm();
-  /// Until shared.stopping.
+  /// Until shared.stopping or retire().
   boost::asio::awaitable<void> run();
 
   /// Ends the wait in progress: shared.stopping was set.
@@ -52,6 +52,27 @@ class JobLoop {
   /// The run ledger has answered, or failed to.
   void ledger_spoke();
 
+  /// From the next look on the job is what `spec` says, also if it was retired.
+  void replace(JobSpec spec);
+  /// The same after the loop had ended; run() it again.
+  void revive(JobSpec spec);
+  /// No tick starts any more; the run in progress goes on.
+  void retire();
+  /// Waits for the worker; only when no run is in progress.
+  void join() { worker_.join(); }
+  [[nodiscard]] bool retired() const noexcept { return retired_; }
+
+  /// Returns whether anything changed.
+  bool pause(const Pause& pause);
+  bool resume();
+
+  /// Runs now, or after the run in progress. Returns the run's id, or nothing if
+  /// such a run is waiting already.
+  std::optional<std::string> run_now(std::optional<Instant> at);
+
+  [[nodiscard]] JobView view() const;
+  [[nodiscard]] std::vector<Instant> calendar(std::size_t count) const;
+
   [[nodiscard]] const std::string& name() const noexcept { return spec_.job.name; }
   /// A worker is busy with the job.
   [[nodiscard]] bool running() const noexcept { return running_; }
@@ -62,7 +83,7 @@ class JobLoop {
   enum class After { retry, next_tick, stopping };
   enum class StopReason { none, timeout, shutdown };
 
-  boost::asio::awaitable<TickEnd> run_tick(Instant tick);
+  boost::asio::awaitable<TickEnd> run_tick(Request request);
   boost::asio::awaitable<Result> run_attempt(const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
   void ask_past(Instant now);
@@ -77,7 +98,19 @@ class JobLoop {
   void at_hard_limit();
   [[nodiscard]] Duration elapsed_since(SteadyTime began) const;
   [[nodiscard]] Instant next_due_after(Instant tick) const;
-  [[nodiscard]] Request make_request(Instant tick, std::string run_id);
+  boost::asio::awaitable<TickEnd> run_due(std::vector<Instant> due,
+                                          std::vector<schedule::WrittenOff> newer);
+  boost::asio::awaitable<TickEnd> try_until_done(Request request, Record& record, SteadyTime began);
+  void skip_due(schedule::Plan& plan, std::vector<schedule::WrittenOff>& newer,
+                const std::string& reason);
+  void skip_rest();
+  void take_replacement(Instant now);
+  [[nodiscard]] std::vector<schedule::WrittenOff> jittered(Instant now) const;
+  void begin_afresh(Instant now);
+  void remember(const Past& past);
+  [[nodiscard]] std::optional<Instant> success_deadline(const config::Job& job) const;
+  [[nodiscard]] bool leaving() const noexcept { return shared_.stopping || retired_; }
+  void tell_changed();
 
   template <typename Tell>
   void tell(Tell&& tell_one) {
@@ -87,8 +120,9 @@ class JobLoop {
   }
 
   Shared& shared_;
-  const JobSpec spec_;
-  const schedule::Planner planner_;
+  JobSpec spec_;
+  schedule::Planner planner_;
+  boost::asio::thread_pool worker_{1};
   std::unique_ptr<WallTimer> timer_;
   boost::asio::steady_timer deadline_;
   std::uint64_t deadline_generation_ = 0;
@@ -97,7 +131,6 @@ class JobLoop {
   std::optional<Instant> asked_at_;  ///< while the past is asked for or not yet joined
   std::optional<Past> past_;         ///< answered, not yet joined
   bool resumed_ = false;             ///< the past before the start is accounted for
-  Request current_;                  ///< while running_
   std::stop_source stop_;
   StopReason stop_reason_ = StopReason::none;
   bool running_ = false;
@@ -105,7 +138,15 @@ class JobLoop {
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
-  bool start_pending_ = false;  ///< run_at_start, not yet done
+  bool start_pending_ = false;          ///< run_at_start, not yet done
+  std::optional<Request> asked_;        ///< a run that was asked for, until its turn
+  std::optional<JobSpec> replacement_;  ///< until the next look
+  bool retired_ = false;
+  std::optional<Pause> paused_;
+  std::optional<RunInProgress> run_;
+  std::optional<Record> last_run_;
+  std::optional<Instant> last_success_;
+  Instant wanted_since_ = Instant::min();  ///< resumed, or given its schedule, then
 };
 
 /// The same number on every host and in every build: it spreads jitter.

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "saathii/runner/job_view.hpp"
 #include "saathii/runner/types.hpp"
 
 namespace saathii::runner {
@@ -14,7 +15,7 @@ class Observer {
   virtual ~Observer() = default;
   /// The loop runs and so many jobs wait for their ticks.
   virtual void armed(std::size_t /*jobs*/) {}
-  virtual void run_started(const std::string& /*job*/, Instant /*tick*/) {}
+  virtual void run_started(const std::string& /*job*/, const RunInProgress& /*run*/) {}
   /// Every tick ends here once, also those that never ran. `busy` is the time
   /// from the start of the first try to the end of the last.
   virtual void tick_ended(const Record& /*record*/, Duration /*busy*/) {}
@@ -22,12 +23,22 @@ class Observer {
   virtual void wedged(const std::string& /*job*/) {}
   /// It came back after all.
   virtual void released(const std::string& /*job*/) {}
+  /// Something else of its JobView is new: a try began or failed, its past
+  /// became known, it was paused, resumed, or got other settings.
+  virtual void job_changed(const std::string& /*job*/) {}
+  /// A reload added jobs or took some away: now it is these.
+  virtual void jobs_changed(const std::vector<std::string>& /*jobs*/) {}
   /// A server went down or came up.
   virtual void server_changed() {}
+  /// A reload of the configuration begins; reloaded() follows, whatever comes of it.
+  virtual void reloading() {}
+  virtual void reloaded() {}
   /// Every Options::heartbeat while the loop runs.
   virtual void heartbeat() {}
   /// Shutdown began; these jobs are still running.
   virtual void stopping(const std::vector<std::string>& /*running*/) {}
+  /// All is done: end what still holds the loop, within two seconds.
+  virtual void ending() {}
 };
 
 }  // namespace saathii::runner

@@ -4,13 +4,20 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <csignal>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "saathii/runner/clock.hpp"
 #include "saathii/runner/job_loop.hpp"
 #include "saathii/runner/ledger_keeper.hpp"
 #include "saathii/runner/observer.hpp"
+#include "saathii/runner/side_worker.hpp"
 #include "saathii/runner/types.hpp"
 
 namespace saathii::runner {
@@ -23,6 +30,7 @@ struct Options {
   Duration flush_timeout = std::chrono::seconds{5};   ///< for the last outcomes
   Duration heartbeat{0};                              ///< between Observer::heartbeat(); 0: never
   LedgerOptions ledger;
+  std::map<std::string, Pause> paused = {};  ///< jobs that are paused from the start
 };
 
 /// How the daemon ended.
@@ -42,10 +50,34 @@ class SignalBlock {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  void lift() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~SignalBlock() { lift(); }
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+  void lift() {
+    if (!std::exchange(lifted_, true)) {
+      pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+  }
 
  private:
   sigset_t before_{};
+  bool lifted_ = false;
+};
+
+/// A request about a job that cannot be met: what() says why and what to do.
+class JobError : public std::runtime_error {
+ public:
+  enum class Why {
+    unknown_job,
+    busy,      ///< a run that was asked for is still waiting for its turn
+    stopping,  ///< the daemon is shutting down
+  };
+  JobError(Why why, const std::string& what) : std::runtime_error(what), why_(why) {}
+  [[nodiscard]] Why why() const noexcept { return why_; }
+
+ private:
+  Why why_;
 };
 
 /// The one loop, and the workers it hands ticks to.
@@ -68,6 +100,47 @@ class Runner {
   /// A server's state changed; `up`: it answers now. Any thread.
   void server_changed(bool up);
 
+  // What faces ask for: loop thread, or before run().
+
+  /// Observers are told in the order in which they were added.
+  void add_observer(Observer& observer) { shared_.observers.push_back(&observer); }
+  [[nodiscard]] boost::asio::any_io_executor loop() { return loop_.get_executor(); }
+  [[nodiscard]] WallClock& clock() noexcept { return shared_.clock; }
+  /// Called on the loop for each SIGHUP. Before run().
+  void on_hangup(std::function<void()> callback) { hangup_ = std::move(callback); }
+
+  /// The jobs in the order of the configuration.
+  [[nodiscard]] std::vector<JobView> jobs() const;
+  /// Throws JobError.
+  [[nodiscard]] JobView job(const std::string& name) const;
+  /// The job's next ticks after now, at most `count`. Throws JobError.
+  [[nodiscard]] std::vector<Instant> calendar(const std::string& name, std::size_t count) const;
+
+  /// Runs the job now, or right after its run in progress, also if it is paused;
+  /// as if at the moment `at`. Returns the run's id. Throws JobError.
+  std::string run_now(const std::string& name, std::optional<Instant> at, const std::string& by);
+
+  /// Its ticks end as skipped until it is resumed; a run in progress goes on.
+  /// Returns whether anything changed. Throws JobError.
+  bool pause(const std::string& name, const Pause& pause);
+  bool resume(const std::string& name, const std::string& by);
+
+  /// The jobs of a new configuration. Runs in progress finish as they began; no
+  /// tick is lost or doubled. `unchanged` names jobs that go on as they are.
+  void replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged);
+
+  /// A worker for blocking work that is not a job's; lives as long as the runner.
+  [[nodiscard]] SideWorker& add_side_worker(std::size_t queue_limit);
+
+  /// Tells the observers; each begin is followed by an end.
+  void begin_reload();
+  void end_reload();
+
+  /// How late the last heartbeat was.
+  [[nodiscard]] Duration loop_lag() const noexcept { return loop_lag_; }
+  /// Outcomes that wait for the database.
+  [[nodiscard]] std::size_t outcomes_waiting() const noexcept { return ledger_.waiting(); }
+
  private:
   void on_stop();
   void refuse(const std::string& reason);
@@ -76,19 +149,26 @@ class Runner {
   boost::asio::awaitable<void> drain();
   boost::asio::awaitable<bool> wait_for_jobs(Duration limit, int patience);
   boost::asio::awaitable<void> flush_ledger();
+  boost::asio::awaitable<void> end_side_work();
+  void let_go();
   [[nodiscard]] std::vector<std::string> running_jobs() const;
   [[nodiscard]] bool all_finished() const;
   void spawn(boost::asio::awaitable<void> task);
+  [[nodiscard]] std::vector<std::string> job_names() const;
+  [[nodiscard]] JobLoop& find(const std::string& name) const;
+  void add_job(JobSpec spec);
 
   const Options options_;
   boost::asio::io_context loop_;
   SignalBlock signal_block_;
-  boost::asio::thread_pool workers_;
   LedgerKeeper ledger_;
   Shared shared_;
-  std::vector<std::unique_ptr<JobLoop>> jobs_;
+  std::vector<std::unique_ptr<JobLoop>> jobs_;  ///< in the configuration's order; then retired ones
+  std::vector<std::unique_ptr<SideWorker>> side_workers_;
+  std::function<void()> hangup_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer heart_;
+  Duration loop_lag_{0};
   int stops_ = 0;
   Ending ending_;
 };
