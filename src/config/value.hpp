@@ -21,7 +21,7 @@ enum class Form {
   list,
   zone,
   level,
-  folder,
+  path,
   paise,
   postgres_url,
   redis_url

@@ -101,16 +101,16 @@ TEST_CASE("misspelt names get the nearest known one") {
        {"f:2:1: unknown key \"tiemzone\"; did you mean \"timezone\"?"}},
       {"nothing near: the known keys",
        "[redis]\npool = 3",
-       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, connect_timeout, "
+       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
       {"a table where there is none",
        "[redis.tls]\non = true",
-       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, connect_timeout, "
+       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
       {"nothing near: the known sections",
        "[webserver]\nport = 80",
        {"f:2:2: unknown section \"webserver\"; known sections: postgres, redis, rates, badges, "
-        "settlement, log, service, jobs"}},
+        "settlement, log, service, health, jobs"}},
       {"a badge",
        "[badges.sliver]\nfrom = \"6h\"",
        {"f:2:9: unknown section \"sliver\" in [badges]; did you mean \"silver\"?"}},
@@ -146,7 +146,7 @@ TEST_CASE("misspelt jobs and kinds get the nearest known one") {
        "[jobs.report]\nat = \"00:01\"\ngrace = \"2m\"",
        {"f:4:1: unknown key \"grace\" in [jobs.report]; known keys: kind, timezone, every, at, "
         "cron, once, enabled, misfire_grace, coalesce, catch_up_limit, overlap, jitter, timeout, "
-        "retries, retry_backoff, retry_backoff_cap, run_at_start"}},
+        "retries, retry_backoff, retry_backoff_cap, run_at_start, success_deadline"}},
   });
 }
 
@@ -172,8 +172,7 @@ TEST_CASE("misspelt choices get the nearest known one") {
        {"f:2:13: log.level: found \"loud\"; allowed: trace, debug, info, warning, error"}},
       {"a folder",
        "log.files = \"logs\"",
-       {"f:2:13: log.files: found \"logs\"; allowed: a folder's path from the root in quotes, such "
-        "as \"/var/log/saathii\", or \"\""}},
+       {"f:2:13: log.files: found \"logs\"; allowed: an absolute path in quotes, or \"\""}},
       {"a job's name",
        "[jobs.\"night sweep\"]\nkind = \"sweep\"\nevery = \"1m\"",
        {"f:2:7: jobs.night sweep: found the job name \"night sweep\"; allowed: a to z, 0 to 9 and "

@@ -46,8 +46,9 @@ enum class Message : std::uint8_t {
   job_resumed,      ///< BY; no RUN_ID
 
   // Servers, and what saathiid keeps in the database.
-  server_down,  ///< SERVER
-  server_up,    ///< SERVER
+  server_down,      ///< SERVER
+  server_up,        ///< SERVER
+  password_public,  ///< FILE
   database_unready,
   schema_newer,
   schema_missing,
@@ -107,6 +108,7 @@ inline constexpr MessageId message_ids[] = {
     {Message::job_resumed, "87b232bb3b7549a894088fe7db1bece1", "job_resumed"},
     {Message::server_down, "3ad4fbd07c86431ba2a34dc1f4d9d60a", "server_down"},
     {Message::server_up, "ff149783818842cea560bd81f1278812", "server_up"},
+    {Message::password_public, "0c3e207cb84e41748e4a9fdb18e8daff", "password_public"},
     {Message::database_unready, "6430277440624e73b7c9287cc93a210b", "database_unready"},
     {Message::schema_newer, "6d9781dfd8e144b892adc8faa3f9eb7b", "schema_newer"},
     {Message::schema_missing, "e76fbd1132c4423da87f8883f3178a2f", "schema_missing"},
