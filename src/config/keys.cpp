@@ -111,6 +111,7 @@ std::vector<Section> make_sections() {
       badge("badges.gold", 3),
       {"settlement",
        {key<Config>("earnings_in", FIELD(platform.earnings_in), {.choices = {"rupees", "coins"}})}},
+      {"http", {key<Config>("listen", FIELD(http.listen), {.form = Form::listen})}},
       {"log", {key<Config>("level", FIELD(log.level), {.form = Form::level})}},
       {"service",
        {key<Config>("drain_timeout", FIELD(service.drain_timeout), length(seconds{0}, minutes{10})),

@@ -100,6 +100,11 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// The HTTP face: /health and /metrics.
+struct Http {
+  std::string listen;  ///< as parse_listen() reads it; empty: off
+};
+
 /// When health is no longer "ok".
 struct Health {
   Duration interval = std::chrono::seconds{10};        ///< between looks, at most
@@ -114,6 +119,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Http http;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };
