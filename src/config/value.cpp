@@ -56,6 +56,8 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::path:
+      return "an absolute path in quotes, or \"\"";
     case Form::paise:
       return "rupees" + bounds(rule.min, rule.max, print_paise) +
              " with at most two decimals, such as 1.25";
@@ -177,6 +179,9 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::path:
+        if (!text->empty() && !text->starts_with('/')) return std::nullopt;
+        return Value(*text);
       case Form::postgres_url: {
         auto url = parse_postgres_url(*text, error_);
         return url ? std::optional<Value>(*std::move(url)) : std::nullopt;
@@ -210,7 +215,9 @@ std::optional<Value> read_value(const Node& node, const Rule& rule, const std::s
   std::string error;
   auto value = ValueReader(node, rule, error).read();
   if (!value) {
-    const bool show = !is_secret(rule.form) || !std::holds_alternative<std::string>(node.value);
+    // Who takes a password's path for the password's place wrote a password.
+    const bool is_shown = !is_secret(rule.form) && rule.form != Form::path;
+    const bool show = is_shown || !std::holds_alternative<std::string>(node.value);
     if (error.empty()) {
       error = "found " + (show ? describe(node) : "text") + "; allowed: " + allowed(rule);
     }

@@ -21,6 +21,7 @@ enum class Form {
   list,
   zone,
   level,
+  path,
   paise,
   postgres_url,
   redis_url,
