@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "app/command_line.hpp"
+#include "app/http_face.hpp"
 #include "app/once.hpp"
 #include "app/pause_file.hpp"
 #include "app/reloader.hpp"
@@ -48,14 +49,19 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   runner::SideWorker& files = runner.add_side_worker(8);
   app::Reloader reloader{{runner, files, pool, redis_state}, file, jobs::kind_infos(), config};
   runner.on_hangup([&reloader] { reloader.reload_in_background(); });
-  health::Monitor health{runner, servers, runner.add_side_worker(1)};
+  runner::SideWorker& disks = runner.add_side_worker(1);
+  health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
+  app::HttpFace http{
+      {runner, health, pool, {{"files", &files}, {"disks", &disks}}, options.ledger.queue_limit}};
+  runner.add_observer(http);
   health.on_change(
       [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
     log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed));
+    http.configure(changed.http);
   };
   follow(config);
   reloader.on_apply(follow);

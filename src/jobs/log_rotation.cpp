@@ -276,6 +276,31 @@ class Rotation {
   std::string first_error_;
 };
 
+std::vector<CountMetric> metrics() {
+  constexpr auto gauge = CountMetric::Type::gauge;
+  return {{.count = "examined",
+           .name = "saathiid_log_files",
+           .type = gauge,
+           .help = "Files in the log folders that match the pattern, before the old ones went"},
+          {.count = "deleted",
+           .name = "saathiid_log_files_deleted_total",
+           .help = "Old log files deleted"},
+          {.count = "archived",
+           .name = "saathiid_log_files_archived_total",
+           .help = "Old log files compressed into the archive before they were deleted"},
+          {.count = "bytes_freed",
+           .name = "saathiid_log_freed_bytes_total",
+           .help = "Bytes of the log files deleted"},
+          {.count = "in_use",
+           .name = "saathiid_log_files_in_use",
+           .type = gauge,
+           .help = "Old log files kept, because a program has them open"},
+          {.count = "unknown",
+           .name = "saathiid_log_files_unknown",
+           .type = gauge,
+           .help = "Old log files kept, because a program may have them open"}};
+}
+
 class LogRotation final : public Job {
  public:
   Report run(const Context& context) override { return Rotation(context).run(); }
@@ -319,7 +344,8 @@ Kind log_rotation() {
                                     "keep or delete.",
                             .choices = {"keep", "delete"}},
                        }},
-          .make = [] { return std::make_unique<LogRotation>(); }};
+          .make = [] { return std::make_unique<LogRotation>(); },
+          .metrics = metrics()};
 }
 
 }  // namespace saathii::jobs

@@ -104,6 +104,11 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// The HTTP face: /health and /metrics.
+struct Http {
+  std::string listen;  ///< as parse_listen() reads it; empty: off
+};
+
 /// When health is no longer "ok".
 struct Health {
   Duration postgres_down_after = std::chrono::minutes{1};  ///< then failing, before degraded
@@ -117,6 +122,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Http http;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };
