@@ -580,10 +580,9 @@ std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
 }
 
 std::vector<Instant> JobLoop::calendar(std::size_t count) const {
-  const schedule::Trigger& trigger = (replacement_ ? *replacement_ : spec_).job.trigger;
   std::vector<Instant> ticks;
-  auto tick = trigger.next_after(shared_.clock.now());
-  for (; tick && ticks.size() < count; tick = trigger.next_after(*tick)) {
+  auto tick = trigger().next_after(shared_.clock.now());
+  for (; tick && ticks.size() < count; tick = trigger().next_after(*tick)) {
     ticks.push_back(*tick);
   }
   return ticks;

@@ -152,6 +152,8 @@ std::vector<Instant> Runner::calendar(const std::string& name, std::size_t count
   return find(name).calendar(count);
 }
 
+schedule::Trigger Runner::trigger(const std::string& name) const { return find(name).trigger(); }
+
 std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
                             const std::string& by) {
   JobLoop& job = find(name);

@@ -72,6 +72,9 @@ class JobLoop {
 
   [[nodiscard]] JobView view() const;
   [[nodiscard]] std::vector<Instant> calendar(std::size_t count) const;
+  [[nodiscard]] const schedule::Trigger& trigger() const {
+    return (replacement_ ? *replacement_ : spec_).job.trigger;
+  }
 
   [[nodiscard]] const std::string& name() const noexcept { return spec_.job.name; }
   /// A worker is busy with the job.
