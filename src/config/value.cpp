@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "saathii/base/time.hpp"
+#include "saathii/config/listen.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
@@ -64,6 +65,8 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
+    case Form::listen:
+      return "an address of this host in quotes, such as \"127.0.0.1:9464\"";
   }
   return {};
 }
@@ -185,6 +188,10 @@ class ValueReader {
       }
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
+      case Form::listen:
+        if (parse_listen(*text, error_)) return Value(*text);
+        error_ = "found " + quote(*text) + "; " + error_;
+        return std::nullopt;
       default:
         return is_choice(*text) ? std::optional<Value>(*text) : std::nullopt;
     }

@@ -24,7 +24,8 @@ enum class Form {
   path,
   paise,
   postgres_url,
-  redis_url
+  redis_url,
+  listen
 };
 
 /// What a key's value may be.
