@@ -120,6 +120,7 @@ std::vector<Section> make_sections() {
         key<Config>("charge_retention", FIELD(service.charge_retention),
                     length(hours{24}, hours{24 * 36'500}))},
        true},
+      {"control", {key<Config>("bus", FIELD(control.bus), {.form = Form::bus})}, true},
       {"health",
        {key<Config>("postgres_down_after", FIELD(health.postgres_down_after),
                     length(seconds{0}, hours{24})),

@@ -62,11 +62,20 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
+    case Form::bus:
+      return "\"system\", \"session\", \"none\", or an address such as "
+             "\"unix:path=/run/user/1000/bus\"";
   }
   return {};
 }
 
 bool is_secret(Form form) { return form == Form::postgres_url || form == Form::redis_url; }
+
+/// A well-known bus, none, or the address of one behind a Unix socket.
+bool is_bus(std::string_view text) {
+  return text == "system" || text == "session" || text == "none" ||
+         text.starts_with("unix:path=/") || text.starts_with("unix:abstract=");
+}
 
 bool within(const Rule& rule, std::int64_t value) { return value >= rule.min && value <= rule.max; }
 
@@ -178,6 +187,8 @@ class ValueReader {
         auto url = parse_postgres_url(*text, error_);
         return url ? std::optional<Value>(*std::move(url)) : std::nullopt;
       }
+      case Form::bus:
+        return is_bus(*text) ? std::optional<Value>(*text) : std::nullopt;
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
       default:

@@ -23,7 +23,8 @@ enum class Form {
   level,
   paise,
   postgres_url,
-  redis_url
+  redis_url,
+  bus
 };
 
 /// What a key's value may be.

@@ -109,6 +109,8 @@ gold = { from = "9h30m", audio = 1.1, video = 9 }
 earnings_in = "coins"
 [log]
 level = "Warning"
+[control]
+bus = "unix:path=/run/saathii/bus"
 [service]
 drain_timeout = "5s"
 run_retention = "30d"
@@ -159,6 +161,7 @@ TEST_CASE("every value of the platform and its servers is read") {
   CHECK(config.platform.earnings_in == config::EarningsIn::coins);
   CHECK(config.log.level == "warning");
   CHECK(config.service.drain_timeout == 5s);
+  CHECK(config.control.bus == "unix:path=/run/saathii/bus");
   CHECK(config.service.run_retention == 24h * 30);
   CHECK(config.service.charge_retention == 24h * 1000);
 }

@@ -100,6 +100,11 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// How the daemon is operated while it runs.
+struct Control {
+  std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
+};
+
 /// When health is no longer "ok".
 struct Health {
   Duration postgres_down_after = std::chrono::minutes{1};  ///< then failing, before degraded
@@ -113,6 +118,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Control control;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };
