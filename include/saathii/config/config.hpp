@@ -105,6 +105,10 @@ struct Service {
 };
 
 /// The HTTP face: /health and /metrics.
+struct Control {
+  std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
+};
+
 struct Http {
   std::string listen;  ///< as parse_listen() reads it; empty: off
 };
@@ -122,6 +126,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Control control;
   Http http;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
