@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "saathii/base/time.hpp"
+#include "saathii/config/listen.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
@@ -55,6 +56,10 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::bus:
+      return R"("system", "session", "none" or an address such as "unix:path=/run/bus")";
+    case Form::path:
+      return "an absolute path in quotes, or \"\"";
     case Form::paise:
       return "rupees" + bounds(rule.min, rule.max, print_paise) +
              " with at most two decimals, such as 1.25";
@@ -62,20 +67,13 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
-    case Form::bus:
-      return "\"system\", \"session\", \"none\", or an address such as "
-             "\"unix:path=/run/user/1000/bus\"";
+    case Form::listen:
+      return "an address of this host in quotes, such as \"127.0.0.1:9464\"";
   }
   return {};
 }
 
 bool is_secret(Form form) { return form == Form::postgres_url || form == Form::redis_url; }
-
-/// A well-known bus, none, or the address of one behind a Unix socket.
-bool is_bus(std::string_view text) {
-  return text == "system" || text == "session" || text == "none" ||
-         text.starts_with("unix:path=/") || text.starts_with("unix:abstract=");
-}
 
 bool within(const Rule& rule, std::int64_t value) { return value >= rule.min && value <= rule.max; }
 
@@ -183,14 +181,25 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::bus:
+        if (*text == "system" || *text == "session" || *text == "none" ||
+            text->starts_with("unix:")) {
+          return Value(*text);
+        }
+        return std::nullopt;
+      case Form::path:
+        if (!text->empty() && !text->starts_with('/')) return std::nullopt;
+        return Value(*text);
       case Form::postgres_url: {
         auto url = parse_postgres_url(*text, error_);
         return url ? std::optional<Value>(*std::move(url)) : std::nullopt;
       }
-      case Form::bus:
-        return is_bus(*text) ? std::optional<Value>(*text) : std::nullopt;
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
+      case Form::listen:
+        if (parse_listen(*text, error_)) return Value(*text);
+        error_ = "found " + quote(*text) + "; " + error_;
+        return std::nullopt;
       default:
         return is_choice(*text) ? std::optional<Value>(*text) : std::nullopt;
     }
@@ -214,7 +223,9 @@ std::optional<Value> read_value(const Node& node, const Rule& rule, const std::s
   std::string error;
   auto value = ValueReader(node, rule, error).read();
   if (!value) {
-    const bool show = !is_secret(rule.form) || !std::holds_alternative<std::string>(node.value);
+    // Who takes a password's path for the password's place wrote a password.
+    const bool is_shown = !is_secret(rule.form) && rule.form != Form::path;
+    const bool show = is_shown || !std::holds_alternative<std::string>(node.value);
     if (error.empty()) {
       error = "found " + (show ? describe(node) : "text") + "; allowed: " + allowed(rule);
     }

@@ -21,10 +21,12 @@ enum class Form {
   list,
   zone,
   level,
+  bus,  ///< "system", "session", "none", or a D-Bus address
+  path,
   paise,
   postgres_url,
   redis_url,
-  bus
+  listen
 };
 
 /// What a key's value may be.

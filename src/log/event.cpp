@@ -128,10 +128,13 @@ std::string to_line(const Event& event) {
 
 std::vector<std::string> to_journal(const Event& event) {
   std::vector<std::string> lines;
-  lines.reserve(event.fields.size() + 3);
+  lines.reserve(event.fields.size() + 4);
   lines.push_back(journal_field("MESSAGE", event.message));
   lines.push_back("PRIORITY=" + std::to_string(priority(event.level)));
   lines.emplace_back("SYSLOG_IDENTIFIER=saathiid");
+  if (event.id != Message::none) {
+    lines.push_back(journal_field("MESSAGE_ID", id_of(event.id)));
+  }
   for (const auto& [name, value] : event.fields) {
     if (is_journal_name(name)) {
       lines.push_back(journal_field(name, value));

@@ -436,7 +436,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   ++deadline_generation_;
   deadline_.cancel();
   if (std::exchange(wedged_, false)) {
-    log_released(name());
+    log_released(name(), *run_);
     tell([&](Observer& observer) { observer.released(name()); });
   }
   shared_.idle.ring();
@@ -467,7 +467,7 @@ void JobLoop::at_deadline() {
 
 void JobLoop::at_hard_limit() {
   wedged_ = true;
-  log_wedged(name(), spec_.job.run.timeout + shared_.hard_limit_grace);
+  log_wedged(name(), *run_, spec_.job.run.timeout + shared_.hard_limit_grace);
   tell([&](Observer& observer) { observer.wedged(name()); });
 }
 
@@ -592,6 +592,12 @@ void JobLoop::break_off() {
   if (running_ && stop_reason_ == StopReason::none) {
     stop_reason_ = StopReason::shutdown;
     stop_.request_stop();
+  }
+}
+
+void JobLoop::leave_behind() const {
+  if (running_ && run_) {
+    log_left_behind(name(), *run_);
   }
 }
 

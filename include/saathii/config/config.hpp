@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "saathii/base/password_file.hpp"
 #include "saathii/base/time.hpp"
 #include "saathii/base/time_zone.hpp"
 #include "saathii/config/settings.hpp"
@@ -23,12 +24,14 @@ struct Postgres {
   Duration lock_timeout = std::chrono::seconds{5};
   Duration tcp_user_timeout = std::chrono::seconds{15};
   bool migrate_at_start = false;
+  PasswordSource password = {};  ///< for a URL without one
 };
 
 struct Redis {
   std::string url = "redis://127.0.0.1:6379/0";  ///< holds a secret
   Duration connect_timeout = std::chrono::seconds{1};
   Duration command_timeout = std::chrono::seconds{2};
+  PasswordSource password = {};  ///< for a URL without one
 };
 
 /// Coins for one started minute.
@@ -91,6 +94,7 @@ struct Job {
 
 struct Logging {
   std::string level = "info";  ///< trace, debug, info, warning, error
+  std::string files;           ///< the folder of a log file per job; empty: none
 };
 
 struct Service {
@@ -103,6 +107,11 @@ struct Service {
 /// How the daemon is operated while it runs.
 struct Control {
   std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
+};
+
+/// The HTTP face: /health and /metrics.
+struct Http {
+  std::string listen;  ///< as parse_listen() reads it; empty: off
 };
 
 /// When health is no longer "ok".
@@ -119,6 +128,7 @@ struct Config {
   Logging log;
   Service service;
   Control control;
+  Http http;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };

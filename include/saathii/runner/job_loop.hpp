@@ -47,6 +47,8 @@ class JobLoop {
   void break_off();
   /// A server came up: a wait for it ends now.
   void server_up();
+  /// Says in the log that the run in progress is not waited for any longer.
+  void leave_behind() const;
   /// The run ledger has answered, or failed to.
   void ledger_spoke();
 
