@@ -19,7 +19,7 @@ saathii_package_list() {
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
-    libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
+    libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev libcurl4-openssl-dev \
     catch2 librapidcheck-dev redis-server postgresql tzdata \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "alert_checks.hpp"
 #include "document.hpp"
 #include "findings.hpp"
 #include "job_tables.hpp"
@@ -132,6 +133,15 @@ void override_from(const Environment& environment, Config& config, Findings& fin
   }
 }
 
+/// The secrets that the service manager was given for us to have (systemd:
+/// LoadCredential=). Not read here: a check of the configuration needs none.
+void find_alert_credentials(const Environment& environment, Alerts& alerts) {
+  const auto folder = environment("CREDENTIALS_DIRECTORY");
+  if (!folder || folder->empty()) return;
+  alerts.mail.password.credential = *folder + "/smtp.password";
+  alerts.webhook.token.credential = *folder + "/webhook.token";
+}
+
 void check_postgres_url(const Config& config, Findings& findings) {
   if (!config.postgres.url.empty() || findings.place("postgres.url").line != 0) return;
   findings.add(findings.place("postgres"),
@@ -202,6 +212,7 @@ Loaded parse(std::string_view toml, std::string_view name, const std::vector<Kin
   SectionReader reader(config, findings);
   reader.read(*find_section(""), root);
   override_from(environment, config, findings);
+  find_alert_credentials(environment, config.alerts);
   check_postgres_url(config, findings);
   check_badges(config, findings);
   std::string error;
@@ -211,6 +222,7 @@ Loaded parse(std::string_view toml, std::string_view name, const std::vector<Kin
   } else {
     read_jobs(reader.jobs(), kinds, zone, config, findings);
   }
+  check_alerts(config, findings);
   if (findings.none()) return {std::move(config), {}};
   return {std::nullopt, findings.take()};
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "saathii/base/time.hpp"
+#include "saathii/config/alert_url.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
@@ -55,6 +56,8 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::path:
+      return "an absolute path in quotes, or \"\"";
     case Form::paise:
       return "rupees" + bounds(rule.min, rule.max, print_paise) +
              " with at most two decimals, such as 1.25";
@@ -62,11 +65,18 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
+    case Form::webhook_url:
+      return "a URL in quotes, such as \"https://example.org/hook\", or \"\"";
+    case Form::smtp_url:
+      return "a URL in quotes, such as \"smtps://mail.example.org:465\", or \"\"";
   }
   return {};
 }
 
-bool is_secret(Form form) { return form == Form::postgres_url || form == Form::redis_url; }
+bool is_secret(Form form) {
+  return form == Form::postgres_url || form == Form::redis_url || form == Form::webhook_url ||
+         form == Form::smtp_url;
+}
 
 bool within(const Rule& rule, std::int64_t value) { return value >= rule.min && value <= rule.max; }
 
@@ -174,12 +184,21 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::path:
+        if (!text->empty() && !text->starts_with('/')) return std::nullopt;
+        return Value(*text);
       case Form::postgres_url: {
         auto url = parse_postgres_url(*text, error_);
         return url ? std::optional<Value>(*std::move(url)) : std::nullopt;
       }
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
+      case Form::webhook_url:
+        return text->empty() || is_webhook_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
+      case Form::smtp_url:
+        return text->empty() || parse_smtp_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
       default:
         return is_choice(*text) ? std::optional<Value>(*text) : std::nullopt;
     }
@@ -203,7 +222,9 @@ std::optional<Value> read_value(const Node& node, const Rule& rule, const std::s
   std::string error;
   auto value = ValueReader(node, rule, error).read();
   if (!value) {
-    const bool show = !is_secret(rule.form) || !std::holds_alternative<std::string>(node.value);
+    // Who takes a password's path for the password's place wrote a password.
+    const bool is_shown = !is_secret(rule.form) && rule.form != Form::path;
+    const bool show = is_shown || !std::holds_alternative<std::string>(node.value);
     if (error.empty()) {
       error = "found " + (show ? describe(node) : "text") + "; allowed: " + allowed(rule);
     }
@@ -226,7 +247,10 @@ std::string print_value(const Value& value, const Rule& rule) {
     }
     std::string operator()(Duration length) const { return toml_string(format_duration(length)); }
     std::string operator()(const std::string& text) const {
-      return toml_string(is_secret(rule.form) ? mask_url(text) : text);
+      if (rule.form == Form::webhook_url && !text.empty()) {
+        return toml_string(mask_webhook_url(text));
+      }
+      return toml_string(is_secret(rule.form) && !text.empty() ? mask_url(text) : text);
     }
     std::string operator()(const std::vector<std::string>& texts) const {
       std::string list;

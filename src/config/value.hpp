@@ -21,9 +21,12 @@ enum class Form {
   list,
   zone,
   level,
+  path,
   paise,
   postgres_url,
-  redis_url
+  redis_url,
+  webhook_url,
+  smtp_url
 };
 
 /// What a key's value may be.

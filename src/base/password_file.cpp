@@ -1,0 +1,111 @@
+#include "saathii/base/password_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <mutex>
+#include <set>
+#include <string_view>
+#include <system_error>
+
+#include "saathii/log/log.hpp"
+
+namespace saathii {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& file, const std::string& why,
+                         const std::string& what_to_do) {
+  throw PasswordUnreadable("the password file " + file + " " + why + ": " + what_to_do);
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// More files than there are keys to name one are not remembered.
+constexpr std::size_t max_warned = 16;
+
+void warn_if_public(const std::string& file, const struct stat& about) {
+  if ((about.st_mode & S_IROTH) == 0) return;
+  static std::mutex mutex;
+  static std::set<std::string> warned;
+  {
+    const std::scoped_lock lock(mutex);
+    if (warned.size() >= max_warned || !warned.insert(file).second) return;
+  }
+  log::warning("every user of this machine can read the password file " + file +
+               ": take that right away (chmod o-rwx) and change the password");
+}
+
+/// What the file holds, or nothing if there is no such file.
+std::optional<std::string> read_small(const std::string& file) {
+  // A pipe in its place would not let go of the thread.
+  const Descriptor open_file{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (open_file.get() < 0) {
+    const int error = errno;
+    if (error == ENOENT) return std::nullopt;
+    refuse(file, "cannot be read (" + std::generic_category().message(error) + ")",
+           "give the user that saathiid runs as the right to read it");
+  }
+  struct stat about {};
+  if (::fstat(open_file.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
+    refuse(file, "is not a plain file", "name one that holds the password and nothing else");
+  }
+  warn_if_public(file, about);
+  std::array<char, max_password_bytes + 2> bytes{};  // with its line's end
+  std::size_t size = 0;
+  while (size < bytes.size()) {
+    const auto got = ::read(open_file.get(), bytes.data() + size, bytes.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      refuse(file, "cannot be read (" + std::generic_category().message(errno) + ")",
+             "see to the file system that it is on");
+    }
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  std::string text(bytes.data(), size);
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  if (text.size() > max_password_bytes) {
+    refuse(file, "is longer than " + std::to_string(max_password_bytes) + " bytes",
+           "let it hold the password and nothing else");
+  }
+  if (text.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+    refuse(file, "has more than one line", "let it hold the password and nothing else");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::optional<std::string> read_password(const PasswordSource& source) {
+  if (source.file.empty()) {
+    auto handed_over = source.credential.empty() ? std::nullopt : read_small(source.credential);
+    return handed_over && !handed_over->empty() ? handed_over : std::nullopt;
+  }
+  auto password = read_small(source.file);
+  if (!password) {
+    refuse(source.file, "does not exist", "write the password into it, or correct password_file");
+  }
+  if (password->empty()) {
+    refuse(source.file, "is empty", "write the password into it, or set password_file = \"\"");
+  }
+  return password;
+}
+
+}  // namespace saathii
