@@ -7,11 +7,14 @@
 
 #include "app/command_line.hpp"
 #include "app/once.hpp"
+#include "app/pause_file.hpp"
+#include "app/reloader.hpp"
 #include "app/schema.hpp"
+#include "app/wiring.hpp"
 #include "saathii/base/counted.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/loader.hpp"
-#include "saathii/jobs/executor.hpp"
+#include "saathii/health/monitor.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/log/log.hpp"
 #include "saathii/postgres/run_ledger.hpp"
@@ -22,27 +25,40 @@ namespace {
 
 using namespace saathii;
 
+constexpr Duration heartbeat = std::chrono::seconds{10};
+
 /// Everything that the daemon is made of, in the order in which it is needed.
-int serve(const config::Config& config, ServerState& postgres_state, ServerState& redis_state,
-          postgres::Pool& pool) {
-  std::vector<runner::JobSpec> jobs;
-  for (const config::Job& job : config.jobs) {
-    if (job.enabled) {
-      jobs.push_back({job, jobs::make_work(job, config, pool, redis_state)});
-    }
-  }
+int serve(const config::Config& config, const std::string& file, ServerState& postgres_state,
+          ServerState& redis_state, postgres::Pool& pool) {
+  const std::vector<const ServerState*> servers = {&postgres_state, &redis_state};
   postgres::RunLedger ledger{pool, config.service};
   systemd::Notifier notifier;
-  systemd::Face face{
-      notifier, {&postgres_state, &redis_state}, tz::locate_zone(config.platform.timezone)};
+  systemd::Face face{notifier, servers, tz::locate_zone(config.platform.timezone)};
+  const app::PauseFile pauses = app::PauseFile::in_state_folder();
   runner::SystemClock clock;
   runner::Options options;
   options.drain_timeout = config.service.drain_timeout;
-  options.heartbeat = systemd::Face::heartbeat_interval(notifier);
+  options.heartbeat = systemd::Face::heartbeat_interval(notifier, heartbeat);
+  options.paused = pauses.load();
   options.ledger.prepare = [&](const std::stop_token& stop) {
     app::ensure_schema(pool, config.postgres.migrate_at_start, stop);
   };
-  runner::Runner runner{options, std::move(jobs), ledger, clock, {&face}};
+  runner::Runner runner{options, app::make_jobs(config, pool, redis_state), ledger, clock, {&face}};
+
+  runner::SideWorker& files = runner.add_side_worker(8);
+  app::Reloader reloader{{runner, files, pool, redis_state}, file, jobs::kind_infos(), config};
+  runner.on_hangup([&reloader] { reloader.reload_in_background(); });
+  health::Monitor health{runner, servers, runner.add_side_worker(1)};
+  runner.add_observer(health);
+  health.on_change(
+      [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
+  const auto follow = [&](const config::Config& changed) {
+    app::set_log_level(changed);
+    health.configure(changed.health, app::log_folders(changed));
+  };
+  follow(config);
+  reloader.on_apply(follow);
+
   for (ServerState* server : {&postgres_state, &redis_state}) {
     server->on_change([&runner, server] {
       runner.server_changed(server->snapshot().state == ServerState::State::up);
@@ -74,10 +90,7 @@ int act(const app::CommandLine& command) {
     return code;
   }
   const config::Config& config = *loaded.config;
-  log::Level level = log::Level::info;
-  if (log::parse_level(config.log.level, level)) {
-    log::start(level);
-  }
+  app::set_log_level(config);
   ServerState postgres_state{"postgres"};
   ServerState redis_state{"redis"};
   postgres::Pool pool{config.postgres, postgres_state};
@@ -96,7 +109,7 @@ int act(const app::CommandLine& command) {
     case app::Action::serve:
       break;
   }
-  return serve(config, postgres_state, redis_state, pool);
+  return serve(config, command.config_file, postgres_state, redis_state, pool);
 }
 
 }  // namespace

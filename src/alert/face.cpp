@@ -91,15 +91,11 @@ void Face::job_changed(const std::string& job) {
   }
 }
 
-void Face::jobs_changed() {
-  std::vector<std::string> names;
-  for (const runner::JobView& job : around_.jobs()) {
-    names.push_back(job.name);
-  }
+void Face::jobs_changed(const std::vector<std::string>& jobs) {
   std::erase_if(known_, [&](const std::string& job) {
-    return std::find(names.begin(), names.end(), job) == names.end();
+    return std::find(jobs.begin(), jobs.end(), job) == jobs.end();
   });
-  rules_.keep_jobs(names, around_.now());
+  rules_.keep_jobs(jobs, around_.now());
   look_soon();
 }
 

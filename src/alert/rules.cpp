@@ -15,6 +15,12 @@ constexpr std::chrono::hours rate_window{1};
 constexpr std::size_t max_listed = 20;
 constexpr std::size_t max_subject_bytes = 100;
 
+/// The job that one of health's checks is about; empty: none.
+std::string job_of(std::string_view check) {
+  constexpr std::string_view start = "job ";
+  return check.starts_with(start) ? std::string(check.substr(start.size())) : "";
+}
+
 /// An id that can stand in a mail's Message-ID.
 std::string make_id(const std::string& subject, Kind kind, Instant since) {
   std::string id = subject.substr(0, max_subject_bytes);
@@ -51,9 +57,16 @@ bool Rules::wants(std::string_view word) const {
 
 bool Rules::wants(const Key& key) const {
   const auto& jobs = settings_.jobs;
-  const bool watched = key.kind == Kind::unhealthy || jobs.empty() ||
-                       std::find(jobs.begin(), jobs.end(), key.subject) != jobs.end();
+  const std::string job = key.kind == Kind::unhealthy ? job_of(key.subject) : key.subject;
+  const bool watched =
+      job.empty() || jobs.empty() || std::find(jobs.begin(), jobs.end(), job) != jobs.end();
   return watched && wants(to_string(key.kind));
+}
+
+bool Rules::is_known_to_suffer(const std::string& job) const {
+  return std::any_of(alerts_.begin(), alerts_.end(), [&](const auto& entry) {
+    return entry.first.subject == job && entry.first.kind != Kind::unhealthy && entry.second.open;
+  });
 }
 
 void Rules::configure(config::Alerts settings) {
@@ -190,6 +203,10 @@ void Rules::health_changed(const health::Report& report, Time now) {
     const Key key{finding.check, Kind::unhealthy};
     const auto known = alerts_.find(key);
     const bool is_new = known == alerts_.end() || !known->second.open;
+    if (const std::string job = job_of(key.subject);
+        is_new && !job.empty() && is_known_to_suffer(job)) {
+      continue;
+    }
     Detail detail{.at = now.wall, .reason = finding.message};
     happened(key, is_new ? 1 : 0, std::move(detail), now);
   }

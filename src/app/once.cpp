@@ -97,11 +97,7 @@ std::vector<const config::Job*> choose(const std::vector<std::string>& names,
     const bool known = std::any_of(config.jobs.begin(), config.jobs.end(),
                                    [&](const config::Job& job) { return job.name == name; });
     if (!known) {
-      const std::vector<std::string_view> all = job_names(config);
-      const std::string_view meant = config::nearest(name, all);
-      error = fmt::format("there is no job '{}'{} configuration has {}", name,
-                          meant.empty() ? "; the" : fmt::format(": did you mean '{}'? The", meant),
-                          config::join(all));
+      error = config::no_such_job(name, job_names(config));
       return {};
     }
   }

@@ -133,7 +133,8 @@ std::vector<Section> make_sections() {
                     length(milliseconds{10}, hours{1})),
         key<Config>("tcp_user_timeout", FIELD(postgres.tcp_user_timeout),
                     length(seconds{1}, hours{1})),
-        key<Config>("migrate_at_start", FIELD(postgres.migrate_at_start))}},
+        key<Config>("migrate_at_start", FIELD(postgres.migrate_at_start))},
+       true},
       {"redis",
        {key<Config>("url", FIELD(redis.url), {.form = Form::redis_url}),
         key<Config>("connect_timeout", FIELD(redis.connect_timeout),
@@ -162,7 +163,13 @@ std::vector<Section> make_sections() {
         key<Config>("run_retention", FIELD(service.run_retention),
                     length(hours{24}, hours{24 * 36'500})),
         key<Config>("charge_retention", FIELD(service.charge_retention),
-                    length(hours{24}, hours{24 * 36'500}))}},
+                    length(hours{24}, hours{24 * 36'500}))},
+       true},
+      {"health",
+       {key<Config>("postgres_down_after", FIELD(health.postgres_down_after),
+                    length(seconds{0}, hours{24})),
+        key<Config>("disk_free_degraded", FIELD(health.disk_free_degraded), {.min = 0, .max = 100}),
+        key<Config>("disk_free_failing", FIELD(health.disk_free_failing), {.min = 0, .max = 100})}},
   };
 }
 
@@ -180,6 +187,8 @@ std::vector<Key<Job>> common_job_keys() {
       key<Job>("retry_backoff_cap", FIELD(run.retry_backoff_cap),
                length(milliseconds{1}, hours{24})),
       key<Job>("run_at_start", FIELD(run.run_at_start)),
+      key<Job>("success_deadline", FIELD(run.success_deadline),
+               length(seconds{0}, hours{24 * 366})),
       key<Job>("long_running_after", FIELD(run.long_running_after),
                length(seconds{0}, hours{24 * 7})),
   };

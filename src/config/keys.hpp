@@ -25,6 +25,7 @@ struct Key {
 struct Section {
   std::string_view name;  ///< "postgres", "badges.gold"; empty for the top of the file
   std::vector<Key<Config>> keys;
+  bool needs_restart = false;  ///< a reload does not apply them
 };
 
 /// All but [jobs.NAME], in the order in which they are printed.

@@ -64,4 +64,8 @@ std::string suggest(std::string_view word, const std::vector<std::string_view>& 
   return "known " + std::string(plural) + ": " + join(known);
 }
 
+std::string no_such_job(std::string_view name, const std::vector<std::string_view>& known) {
+  return "there is no job \"" + std::string(name) + "\"; " + suggest(name, known, "jobs");
+}
+
 }  // namespace saathii::config

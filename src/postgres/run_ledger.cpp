@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "record_row.hpp"
 #include "run_ledger.sql.hpp"
 #include "saathii/base/errors.hpp"
 #include "saathii/base/first_line.hpp"
@@ -48,15 +49,6 @@ nlohmann::json to_json(const runner::Record& record) {
       {"counts", std::move(counts)}};
 }
 
-Instant to_moment(const pqxx::field& field) {
-  // A session's TimeZone is UTC: "2026-11-22 00:01:00.5+00".
-  const auto moment = parse_iso8601(std::string{field.c_str()} + ":00");
-  if (!moment) {
-    throw std::runtime_error(fmt::format("unexpected timestamp '{}' in job_run", field.c_str()));
-  }
-  return *moment;
-}
-
 }  // namespace
 
 RunLedger::RunLedger(Pool& pool, config::Service retention) : pool_(pool), retention_(retention) {}
@@ -99,6 +91,12 @@ runner::Past RunLedger::past(const std::string& job, Instant now) {
     for (const auto& row :
          lease->exec(session, sql::run_ledger::offered_ahead, job, moment, max_offered_ahead)) {
       past.offered_ahead.push_back(to_moment(row[0]));
+    }
+    for (const auto& row : lease->exec(session, sql::run_ledger::last_run, job)) {
+      past.last_run = to_record(row);
+    }
+    for (const auto& row : lease->exec(session, sql::run_ledger::last_success, job)) {
+      past.last_success = to_optional_moment(row[0]);
     }
     return past;
   });

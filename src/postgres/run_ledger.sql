@@ -15,6 +15,23 @@ SELECT scheduled_at
  ORDER BY scheduled_at
  LIMIT $3::int
 
+-- name: last_run
+-- $1 job. The latest that ran, whatever came of it.
+SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
+       finished_at, attempts, counts
+  FROM saathii_tasks.job_run
+ WHERE job = $1::text AND run_id IS NOT NULL
+ ORDER BY scheduled_at DESC
+ LIMIT 1
+
+-- name: last_success
+-- $1 job.
+SELECT finished_at
+  FROM saathii_tasks.job_run
+ WHERE job = $1::text AND outcome = 'succeeded'
+ ORDER BY scheduled_at DESC
+ LIMIT 1
+
 -- name: record
 -- $1 a JSON array of rows. What was written off gives way to a run's outcome,
 -- never the reverse.

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
+#include <iterator>
 
 #include "saathii/runner/backoff.hpp"
 #include "saathii/runner/run_id.hpp"
@@ -18,6 +20,8 @@ namespace asio = boost::asio;
 /// A run at start waits so long to learn whether a late tick makes it needless.
 constexpr Duration verdict_timeout = std::chrono::seconds{10};
 
+constexpr const char* taken_out = "the job was taken out of the configuration";
+
 schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   if (status == Result::Status::succeeded) {
     return schedule::Outcome::succeeded;
@@ -25,14 +29,23 @@ schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   return timed_out ? schedule::Outcome::timed_out : schedule::Outcome::failed;
 }
 
+schedule::Planner planner_of(const config::Job& job) {
+  return {job.trigger, job.policy, jitter_seed(job.name)};
+}
+
+schedule::WrittenOff skipped(Instant tick, const std::string& reason) {
+  return {tick, tick, 1, schedule::Outcome::skipped, reason};
+}
+
 }  // namespace
 
-JobLoop::JobLoop(Shared& shared, JobSpec spec)
+JobLoop::JobLoop(Shared& shared, JobSpec spec, std::optional<Pause> paused)
     : shared_(shared),
       spec_(std::move(spec)),
-      planner_(spec_.job.trigger, spec_.job.policy, jitter_seed(spec_.job.name)),
+      planner_(planner_of(spec_.job)),
       timer_(shared.clock.make_timer(shared.loop)),
-      deadline_(shared.loop) {}
+      deadline_(shared.loop),
+      paused_(std::move(paused)) {}
 
 void JobLoop::arm() {
   armed_at_ = shared_.clock.now();
@@ -45,6 +58,7 @@ void JobLoop::ask_past(Instant now) {
   asked_at_ = now;
   shared_.ledger.ask_past(name(), now, [this](Past past) {
     past_ = std::move(past);
+    remember(*past_);
     if (finished_) {
       settle_at_exit();
     } else {
@@ -54,8 +68,9 @@ void JobLoop::ask_past(Instant now) {
 }
 
 asio::awaitable<void> JobLoop::run() {
+  finished_ = false;
   std::optional<SteadyTime> began;  // of the run that has just ended
-  while (!shared_.stopping) {
+  while (!leaving()) {
     std::optional<Instant> busy_since;
     const bool was_late = past_.has_value();
     join_past();
@@ -63,35 +78,182 @@ asio::awaitable<void> JobLoop::run() {
     if (began) {
       // By the steady clock, so that a clock set meanwhile is no long run.
       busy_since = now - elapsed_since(*began);
+      began.reset();
     }
     schedule::Plan plan = planner_.look(history_, now, busy_since);
     history_ = plan.history;
-    const auto newer = take_newer_than_due(plan);
+    auto newer = take_newer_than_due(plan);
     write_off(plan.written_off, was_late);
     if (plan.past_unknown && !asked_at_) {
       ask_past(now);
     }
     add_run_at_start(now, plan);
-    began.reset();
-    if (plan.due.empty()) {
+    if (paused_) {
+      skip_due(plan, newer, fmt::format("the job was paused by {}", paused_->by));
+    }
+    if (replacement_) {
+      take_replacement(now);
+      plan.wake = now;
+    }
+    if (plan.due.empty() && !asked_) {
       co_await timer_->wait_until(plan.wake);
       continue;
     }
-    TickEnd end = TickEnd::finished;
     const SteadyTime run_began = shared_.clock.steady_now();
-    for (std::size_t i = 0; i < plan.due.size() && !shared_.stopping; ++i) {
-      end = co_await run_tick(plan.due[i]);
-    }
-    if (!shared_.stopping) {
-      write_off(newer, false);
-    }
-    if (end != TickEnd::gave_way) {
+    if (co_await run_due(plan.due, newer) != TickEnd::gave_way) {
       began = run_began;
     }
+  }
+  if (!shared_.stopping) {
+    skip_rest();
   }
   settle_at_exit();
   finished_ = true;
   shared_.idle.ring();
+}
+
+/// What is due, or else the run that was asked for.
+asio::awaitable<JobLoop::TickEnd> JobLoop::run_due(std::vector<Instant> due,
+                                                   std::vector<schedule::WrittenOff> newer) {
+  TickEnd end = TickEnd::finished;
+  if (due.empty()) {
+    Request request = *std::exchange(asked_, std::nullopt);
+    request.scheduled_at = shared_.clock.now();
+    co_return co_await run_tick(std::move(request));
+  }
+  std::vector<schedule::WrittenOff> not_run;
+  for (const Instant tick : due) {
+    if (retired_) {
+      not_run.push_back(skipped(tick, taken_out));
+    } else if (!shared_.stopping) {
+      Request request;
+      request.run_id = new_run_id();
+      request.scheduled_at = tick;
+      end = co_await run_tick(std::move(request));
+    }
+  }
+  if (!shared_.stopping) {
+    write_off(not_run, false);
+    write_off(newer, false);
+  }
+  co_return end;
+}
+
+/// Ticks that come due while nobody wants them end as skipped.
+void JobLoop::skip_due(schedule::Plan& plan, std::vector<schedule::WrittenOff>& newer,
+                       const std::string& reason) {
+  std::vector<schedule::WrittenOff> ticks;
+  for (const Instant tick : std::exchange(plan.due, {})) {
+    ticks.push_back(skipped(tick, reason));
+  }
+  std::move(newer.begin(), newer.end(), std::back_inserter(ticks));
+  newer.clear();
+  std::sort(ticks.begin(), ticks.end(),
+            [](const auto& one, const auto& other) { return one.first < other.first; });
+  write_off(ticks, false);
+}
+
+/// A job that leaves the configuration owes an outcome for what has come due.
+void JobLoop::skip_rest() {
+  join_past();
+  schedule::Plan plan = planner_.look(history_, shared_.clock.now());
+  history_ = plan.history;
+  auto newer = take_newer_than_due(plan);
+  write_off(plan.written_off, false);
+  skip_due(plan, newer, taken_out);
+  if (asked_) {
+    const Request request = *std::exchange(asked_, std::nullopt);
+    Record record;
+    record.job = name();
+    record.run_id = request.run_id;
+    record.scheduled_at = record.last_scheduled_at = shared_.clock.now();
+    record.outcome = schedule::Outcome::skipped;
+    record.reason = taken_out;
+    tell([&](Observer& observer) { observer.tick_ended(record, Duration{0}); });
+    shared_.ledger.add(std::move(record));
+  }
+}
+
+void JobLoop::take_replacement(Instant now) {
+  JobSpec spec = *std::exchange(replacement_, std::nullopt);
+  if (spec.job.trigger.describe() != spec_.job.trigger.describe()) {
+    // Every tick of the old trigger up to now gets its outcome: the new one's
+    // ticks are those to come.
+    write_off(jittered(now), false);
+    begin_afresh(now);
+  }
+  spec_ = std::move(spec);
+  planner_ = planner_of(spec_.job);
+  tell_changed();
+}
+
+/// Ticks that have come but not begun, because of their jitter.
+std::vector<schedule::WrittenOff> JobLoop::jittered(Instant now) const {
+  std::vector<schedule::WrittenOff> ticks;
+  auto tick = planner_.trigger().next_after(history_.cursor);
+  while (tick && *tick <= now && ticks.size() < planner_.due_limit()) {
+    if (!history_.offered.contains(*tick)) {
+      ticks.push_back(skipped(*tick, "a reload changed the job's schedule"));
+    }
+    tick = planner_.trigger().next_after(*tick);
+  }
+  return ticks;
+}
+
+/// What came before `now` was not this job's, or is settled.
+void JobLoop::begin_afresh(Instant now) {
+  history_ = {};
+  history_.cursor = now;
+  history_.known_from = now;
+  wanted_since_ = now;
+}
+
+void JobLoop::replace(JobSpec spec) {
+  replacement_ = std::move(spec);
+  retired_ = false;
+  timer_->poke();
+}
+
+void JobLoop::revive(JobSpec spec) {
+  const Instant now = shared_.clock.now();
+  replace(std::move(spec));
+  take_replacement(now);
+  begin_afresh(now);
+}
+
+void JobLoop::retire() {
+  retired_ = true;
+  timer_->poke();
+}
+
+bool JobLoop::pause(const Pause& pause) {
+  if (paused_) {
+    return false;
+  }
+  paused_ = pause;
+  tell_changed();
+  return true;
+}
+
+bool JobLoop::resume() {
+  if (!paused_) {
+    return false;
+  }
+  paused_.reset();
+  wanted_since_ = shared_.clock.now();
+  tell_changed();
+  return true;
+}
+
+std::optional<std::string> JobLoop::run_now(std::optional<Instant> at) {
+  if (asked_) {
+    return std::nullopt;
+  }
+  asked_.emplace();
+  asked_->run_id = new_run_id();
+  asked_->at = at;
+  timer_->poke();
+  return asked_->run_id;
 }
 
 /// Outcomes of ticks after the first that is due: they are written when those have
@@ -112,6 +274,10 @@ std::vector<schedule::WrittenOff> JobLoop::take_newer_than_due(schedule::Plan& p
 /// then anyway, or after a while.
 void JobLoop::add_run_at_start(Instant now, schedule::Plan& plan) {
   if (!start_pending_) {
+    return;
+  }
+  if (paused_) {
+    start_pending_ = false;
     return;
   }
   const Instant latest = armed_at_ + verdict_timeout;
@@ -186,27 +352,31 @@ void JobLoop::write_off(const std::vector<schedule::WrittenOff>& ticks, bool old
   }
 }
 
-Request JobLoop::make_request(Instant tick, std::string run_id) {
-  Request request;
-  request.run_id = std::move(run_id);
-  request.scheduled_at = tick;
-  return request;
-}
-
-asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Instant tick) {
+asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Request request) {
   const SteadyTime began = shared_.clock.steady_now();
-  const config::RunPolicy& policy = spec_.job.run;
-  Request request = make_request(tick, new_run_id());
   Record record;
   record.job = name();
   record.run_id = request.run_id;
-  record.scheduled_at = tick;
-  record.last_scheduled_at = tick;
+  record.scheduled_at = request.scheduled_at;
+  record.last_scheduled_at = request.scheduled_at;
   record.started_at = shared_.clock.now();
-  tell([&](Observer& observer) { observer.run_started(name(), tick); });
+  run_ = {request.run_id, request.scheduled_at, *record.started_at, request.attempt};
+  tell([&](Observer& observer) { observer.run_started(name(), *run_); });
+  const TickEnd end = co_await try_until_done(std::move(request), record, began);
+  if (end == TickEnd::interrupted) {
+    log_interrupted(record);
+    run_.reset();
+  }
+  co_return end;
+}
+
+asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Record& record,
+                                                          SteadyTime began) {
+  const config::RunPolicy& policy = spec_.job.run;
   Backoff backoff(policy.retry_backoff, policy.retry_backoff_cap);
   std::int64_t retries_left = policy.retries;
   for (;; ++request.attempt) {
+    run_->attempt = request.attempt;
     const Result result = co_await run_attempt(request);
     const bool timed_out = stop_reason_ == StopReason::timeout;
     const bool server_lost = result.status == Result::Status::unavailable && !timed_out;
@@ -215,34 +385,30 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Instant tick) {
     record.reason = result.summary;
     if (record.outcome == schedule::Outcome::succeeded) {
       record.counts = result.counts;
-      finish(std::move(record), result, began);
+      finish(record, result, began);
       co_return TickEnd::finished;
     }
     if (stop_reason_ == StopReason::shutdown) {
-      log_interrupted(record);
       co_return TickEnd::interrupted;
     }
     if (timed_out) {
       record.reason = timeout_reason(policy.timeout, result);
     }
     if (!server_lost && retries_left-- <= 0) {
-      finish(std::move(record), result, began);
+      finish(record, result, began);
       co_return TickEnd::finished;
     }
-    if (server_lost) {
-      log_server_lost(record);
-    } else {
-      log_retry(record);
-    }
-    switch (co_await wait_to_retry(backoff.next(), server_lost, next_due_after(tick))) {
+    server_lost ? log_server_lost(record) : log_retry(record);
+    tell_changed();
+    switch (
+        co_await wait_to_retry(backoff.next(), server_lost, next_due_after(record.scheduled_at))) {
       case After::retry:
         break;
       case After::next_tick:
         record.reason += "; gave way to the next tick";
-        finish(std::move(record), result, began);
+        finish(record, result, began);
         co_return TickEnd::gave_way;
       case After::stopping:
-        log_interrupted(record);
         co_return TickEnd::interrupted;
     }
   }
@@ -265,7 +431,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
       return {Result::Status::failed, "unknown exception", {}};
     }
   };
-  Result result = co_await on_worker(shared_.workers, std::move(attempt));
+  Result result = co_await on_worker(worker_, std::move(attempt));
   running_ = false;
   ++deadline_generation_;
   deadline_.cancel();
@@ -341,11 +507,86 @@ Instant JobLoop::next_due_after(Instant tick) const {
 }
 
 void JobLoop::finish(Record record, const Result& result, SteadyTime began) {
-  const auto busy = std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
+  const auto busy = elapsed_since(began);
   record.finished_at = shared_.clock.now();
+  run_.reset();
+  last_run_ = record;
+  if (record.outcome == schedule::Outcome::succeeded) {
+    last_success_ = record.finished_at;
+  }
   log_finished(record, result, busy);
   tell([&](Observer& observer) { observer.tick_ended(record, busy); });
   shared_.ledger.add(std::move(record));
+}
+
+/// What runs before this start left behind, for who looks.
+void JobLoop::remember(const Past& past) {
+  if (!last_run_) {
+    last_run_ = past.last_run;
+  }
+  if (!last_success_) {
+    last_success_ = past.last_success;
+  }
+  tell_changed();
+}
+
+void JobLoop::tell_changed() {
+  tell([&](Observer& observer) { observer.job_changed(name()); });
+}
+
+JobView JobLoop::view() const {
+  const JobSpec& spec = replacement_ ? *replacement_ : spec_;
+  JobView view;
+  view.name = spec.job.name;
+  view.kind = spec.job.kind;
+  view.schedule = spec.job.trigger.describe();
+  view.zone = spec.job.trigger.zone();
+  view.state = wedged_    ? JobView::State::stuck
+               : running_ ? JobView::State::running
+               : run_     ? JobView::State::retrying
+                          : JobView::State::waiting;
+  view.paused = paused_;
+  view.run = run_;
+  view.last = last_run_;
+  view.last_success = last_success_;
+  view.armed_at = armed_at_;
+  view.timeout = spec.job.run.timeout;
+  view.success_deadline = success_deadline(spec.job);
+  const Instant now = shared_.clock.now();
+  if (!paused_) {
+    const auto next = spec.job.trigger.next_after(std::max(now, history_.cursor));
+    if (next) {
+      view.next_run = planner_of(spec.job).start_of(*next);
+    }
+  }
+  return view;
+}
+
+/// A tick is given until the one after it, but for at most its time limit, and
+/// then as long again, at most an hour, for what it may have had to wait for.
+std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
+  const Instant since = std::max(last_success_.value_or(armed_at_), wanted_since_);
+  if (job.run.success_deadline > Duration{0}) {
+    return since + job.run.success_deadline;
+  }
+  const auto tick = job.trigger.next_after(since);
+  const auto after = tick ? job.trigger.next_after(*tick) : std::nullopt;
+  if (!tick) {
+    return std::nullopt;
+  }
+  const Duration gap = after ? *after - *tick : job.run.timeout;
+  return *tick + job.policy.jitter + std::min(job.run.timeout, gap) +
+         std::min<Duration>(gap, std::chrono::hours{1});
+}
+
+std::vector<Instant> JobLoop::calendar(std::size_t count) const {
+  const schedule::Trigger& trigger = (replacement_ ? *replacement_ : spec_).job.trigger;
+  std::vector<Instant> ticks;
+  auto tick = trigger.next_after(shared_.clock.now());
+  for (; tick && ticks.size() < count; tick = trigger.next_after(*tick)) {
+    ticks.push_back(*tick);
+  }
+  return ticks;
 }
 
 void JobLoop::break_off() {
@@ -364,6 +605,20 @@ void JobLoop::server_up() {
 
 Duration JobLoop::elapsed_since(SteadyTime began) const {
   return std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
+}
+
+std::string_view to_string(JobView::State state) {
+  switch (state) {
+    case JobView::State::waiting:
+      return "waiting";
+    case JobView::State::running:
+      return "running";
+    case JobView::State::retrying:
+      return "retrying";
+    case JobView::State::stuck:
+      break;
+  }
+  return "stuck";
 }
 
 std::uint64_t jitter_seed(std::string_view job) {

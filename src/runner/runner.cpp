@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "saathii/base/counted.hpp"
+#include "saathii/config/nearest.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::runner {
@@ -28,10 +29,8 @@ Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, Wa
                std::vector<Observer*> observers)
     : options_(std::move(options)),
       loop_(1),
-      workers_(std::max<std::size_t>(jobs.size(), 1)),
       ledger_(loop_, ledger, options_.ledger),
       shared_{loop_.get_executor(),
-              workers_,
               clock,
               ledger_,
               std::move(observers),
@@ -40,9 +39,16 @@ Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, Wa
       signals_(loop_),
       heart_(loop_) {
   for (JobSpec& spec : jobs) {
-    jobs_.push_back(std::make_unique<JobLoop>(shared_, std::move(spec)));
+    add_job(std::move(spec));
   }
   signal_block_.lift();
+}
+
+void Runner::add_job(JobSpec spec) {
+  const auto paused = options_.paused.find(spec.job.name);
+  jobs_.push_back(std::make_unique<JobLoop>(
+      shared_, std::move(spec),
+      paused == options_.paused.end() ? std::nullopt : std::optional{paused->second}));
 }
 
 void Runner::spawn(asio::awaitable<void> task) {
@@ -73,18 +79,18 @@ Ending Runner::run() {
     spawn(beat());
   }
   asio::post(loop_, [this] {
-    std::vector<std::string> names;
-    for (const auto& job : jobs_) {
-      names.push_back(job->name());
-    }
+    const auto names = job_names();
     log::info(fmt::format("started; jobs: {}", fmt::join(names, ", ")));
     for (Observer* observer : shared_.observers) {
-      observer->armed(jobs_.size());
+      observer->armed(names.size());
     }
   });
   loop_.run();
+  let_go();
   if (!ending_.stuck) {
-    workers_.join();
+    for (const auto& job : jobs_) {
+      job->join();
+    }
     ledger_.join();
   }
   return ending_;
@@ -108,6 +114,133 @@ void Runner::server_changed(bool up) {
   });
 }
 
+std::vector<JobView> Runner::jobs() const {
+  std::vector<JobView> views;
+  for (const auto& job : jobs_) {
+    if (!job->retired()) {
+      views.push_back(job->view());
+    }
+  }
+  return views;
+}
+
+std::vector<std::string> Runner::job_names() const {
+  std::vector<std::string> names;
+  for (const auto& job : jobs_) {
+    if (!job->retired()) {
+      names.push_back(job->name());
+    }
+  }
+  return names;
+}
+
+JobLoop& Runner::find(const std::string& name) const {
+  for (const auto& job : jobs_) {
+    if (!job->retired() && job->name() == name) {
+      return *job;
+    }
+  }
+  const auto names = job_names();
+  throw JobError(JobError::Why::unknown_job,
+                 config::no_such_job(name, {names.begin(), names.end()}));
+}
+
+JobView Runner::job(const std::string& name) const { return find(name).view(); }
+
+std::vector<Instant> Runner::calendar(const std::string& name, std::size_t count) const {
+  return find(name).calendar(count);
+}
+
+std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
+                            const std::string& by) {
+  JobLoop& job = find(name);
+  if (shared_.stopping) {
+    throw JobError(JobError::Why::stopping, "saathiid is shutting down");
+  }
+  const auto run_id = job.run_now(at);
+  if (!run_id) {
+    throw JobError(
+        JobError::Why::busy,
+        fmt::format("a run of {} that was asked for is still waiting for its turn", name));
+  }
+  log::info("a run was asked for", {{"JOB", name}, {"RUN_ID", *run_id}, {"BY", by}});
+  return *run_id;
+}
+
+bool Runner::pause(const std::string& name, const Pause& pause) {
+  if (!find(name).pause(pause)) {
+    return false;
+  }
+  log::warning("paused: its ticks are skipped until it is resumed",
+               {{"JOB", name}, {"BY", pause.by}});
+  return true;
+}
+
+bool Runner::resume(const std::string& name, const std::string& by) {
+  if (!find(name).resume()) {
+    return false;
+  }
+  log::info("resumed", {{"JOB", name}, {"BY", by}});
+  return true;
+}
+
+void Runner::replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged) {
+  if (shared_.stopping) {
+    return;
+  }
+  const auto before = job_names();
+  std::vector<std::unique_ptr<JobLoop>> others = std::exchange(jobs_, {});
+  for (JobSpec& spec : jobs) {
+    const auto known = std::find_if(others.begin(), others.end(),
+                                    [&](const auto& job) { return job->name() == spec.job.name; });
+    if (known == others.end()) {
+      const SignalBlock block;
+      add_job(std::move(spec));
+      jobs_.back()->arm();
+      spawn(jobs_.back()->run());
+      continue;
+    }
+    jobs_.push_back(std::move(*known));
+    others.erase(known);
+    JobLoop& job = *jobs_.back();
+    if (job.finished()) {
+      job.revive(std::move(spec));
+      spawn(job.run());
+    } else if (job.retired() || !unchanged.contains(job.name())) {
+      job.replace(std::move(spec));
+    }
+  }
+  // A job that is gone stays, at rest: its run may go on, and it may come back.
+  for (auto& job : others) {
+    job->retire();
+    jobs_.push_back(std::move(job));
+  }
+  if (const auto now = job_names(); now != before) {
+    for (Observer* observer : shared_.observers) {
+      observer->jobs_changed(now);
+    }
+  }
+}
+
+SideWorker& Runner::add_side_worker(std::size_t queue_limit) {
+  const SignalBlock block;
+  side_workers_.push_back(
+      std::make_unique<SideWorker>(queue_limit, [this] { shared_.idle.ring(); }));
+  return *side_workers_.back();
+}
+
+void Runner::begin_reload() {
+  for (Observer* observer : shared_.observers) {
+    observer->reloading();
+  }
+}
+
+void Runner::end_reload() {
+  for (Observer* observer : shared_.observers) {
+    observer->reloaded();
+  }
+}
+
 void Runner::refuse(const std::string& reason) {
   log::error(reason + "; saathiid stops");
   ending_.exit_code = 1;
@@ -129,7 +262,9 @@ void Runner::await_signal() {
       return;
     }
     if (signal == SIGHUP) {
-      log::warning("SIGHUP is ignored: to use a changed configuration, restart saathiid");
+      if (hangup_) {
+        hangup_();
+      }
     } else {
       on_stop();
     }
@@ -145,6 +280,8 @@ asio::awaitable<void> Runner::beat() {
     if (error) {
       co_return;
     }
+    loop_lag_ =
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - heart_.expiry());
     for (Observer* observer : shared_.observers) {
       observer->heartbeat();
     }
@@ -202,10 +339,43 @@ asio::awaitable<void> Runner::drain() {
     ending_ = {1, true};
   }
   co_await flush_ledger();
+  co_await end_side_work();
   signals_.cancel();
   heart_.cancel();
+  for (Observer* observer : shared_.observers) {
+    observer->ending();
+  }
+  loop_.stop();
+}
+
+/// What the observers still do on the loop, bounded.
+void Runner::let_go() {
   if (ending_.stuck) {
-    loop_.stop();
+    return;
+  }
+  loop_.restart();
+  loop_.run_for(interrupt_grace);
+  if (!loop_.stopped()) {
+    log::error("left behind, because it does not end: a face of the daemon");
+    ending_.stuck = true;
+  }
+}
+
+asio::awaitable<void> Runner::end_side_work() {
+  const auto idle = [this] {
+    return std::all_of(side_workers_.begin(), side_workers_.end(),
+                       [](const auto& worker) { return worker->idle(); });
+  };
+  for (const auto& worker : side_workers_) {
+    worker->stop();
+  }
+  const SteadyTime until = std::chrono::steady_clock::now() + interrupt_grace;
+  while (!idle() && stops_ <= 2 && std::chrono::steady_clock::now() < until) {
+    co_await shared_.idle.wait_until(until);
+  }
+  if (!idle()) {
+    log::error("left behind, because it does not come back: a question to the database or disk");
+    ending_.stuck = true;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "saathii/schedule/planner.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace saathii::schedule {
 
@@ -40,6 +41,16 @@ std::string_view to_string(Outcome outcome) {
       break;
   }
   return "missed";
+}
+
+Outcome to_outcome(std::string_view word) {
+  for (const auto outcome : {Outcome::succeeded, Outcome::failed, Outcome::timed_out,
+                             Outcome::skipped, Outcome::coalesced, Outcome::missed}) {
+    if (to_string(outcome) == word) {
+      return outcome;
+    }
+  }
+  throw std::invalid_argument("there is no outcome \"" + std::string(word) + "\"");
 }
 
 std::optional<Offered::Span> Offered::span_of(Instant tick) const {

@@ -12,7 +12,6 @@ namespace saathii::systemd {
 namespace {
 
 constexpr std::size_t max_reason_bytes = 80;
-constexpr Duration status_refresh = std::chrono::seconds{30};
 
 bool is_failure(schedule::Outcome outcome) {
   return outcome == schedule::Outcome::failed || outcome == schedule::Outcome::timed_out;
@@ -50,12 +49,9 @@ Face::Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone
            std::function<Instant()> now)
     : notifier_(notifier), servers_(std::move(servers)), zone_(zone), now_(std::move(now)) {}
 
-Duration Face::heartbeat_interval(const Notifier& notifier) {
-  if (!notifier.active()) {
-    return Duration{0};
-  }
+Duration Face::heartbeat_interval(const Notifier& notifier, Duration usual) {
   const Duration timeout = notifier.watchdog_timeout();
-  return timeout > Duration{0} ? std::max(timeout / 2, Duration{1}) : status_refresh;
+  return timeout > Duration{0} ? std::clamp(timeout / 2, Duration{1}, usual) : usual;
 }
 
 std::string Face::clock_time(Instant moment) const {
@@ -70,6 +66,9 @@ std::string Face::status() const {
   parts.push_back(stopping_ ? stopping_text_ : counted(jobs_, "job"));
   for (const std::string& job : wedged_) {
     parts.push_back(job + " is stuck");
+  }
+  if (!failing_.empty() && wedged_.empty()) {
+    parts.push_back("failing: " + failing_);
   }
   if (!last_run_.empty()) {
     parts.push_back(last_run_);
@@ -127,7 +126,27 @@ void Face::released(const std::string& job) {
   send_status();
 }
 
+void Face::set_failing(std::string text) {
+  failing_ = shorten(text);
+  send_status();
+}
+
+void Face::jobs_changed(const std::vector<std::string>& jobs) {
+  jobs_ = jobs.size();
+  std::erase_if(failed_, [&](const auto& entry) {
+    return std::find(jobs.begin(), jobs.end(), entry.first) == jobs.end();
+  });
+  send_status();
+}
+
 void Face::server_changed() { send_status(); }
+
+void Face::reloading() { notifier_.reloading(); }
+
+void Face::reloaded() {
+  sent_ = status();
+  notifier_.ready(sent_);
+}
 
 void Face::heartbeat() {
   wedged_.empty() ? notifier_.watchdog() : notifier_.retry();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <ctime>
 
 #include "saathii/log/log.hpp"
 
@@ -79,6 +80,19 @@ void Notifier::status(const std::string& status) {
 void Notifier::watchdog() {
   const std::scoped_lock lock(mutex_);
   deliver("WATCHDOG=1");
+}
+
+void Notifier::reloading() {
+  const std::scoped_lock lock(mutex_);
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto now_us = std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+  // While it has yet to be told that we are ready, or not any more, a reload is
+  // none of its business.
+  if (!ready_ && !stopping_) {
+    // Should this be lost, the READY=1 that follows does no harm.
+    static_cast<void>(send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now_us)));
+  }
 }
 
 void Notifier::stopping(const std::string& status) {

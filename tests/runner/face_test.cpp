@@ -134,9 +134,9 @@ TEST_CASE("no line of a status can be taken for another assignment") {
 }
 
 TEST_CASE("the heart beats at half the watchdog's time, without one, for the status only") {
-  CHECK(Face::heartbeat_interval(Setup("10000000").notifier) == 5s);
-  CHECK(Face::heartbeat_interval(Setup(nullptr).notifier) == 30s);
-  CHECK(Face::heartbeat_interval(Notifier{}) == 0s);
+  CHECK(Face::heartbeat_interval(Setup("10000000").notifier, 30s) == 5s);
+  CHECK(Face::heartbeat_interval(Setup("600000000").notifier, 30s) == 30s);
+  CHECK(Face::heartbeat_interval(Notifier{}, 30s) == 30s);
 }
 
 }  // namespace

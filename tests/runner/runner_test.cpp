@@ -222,7 +222,10 @@ TEST_CASE("SIGTERM, SIGINT and SIGHUP") {
   Harness harness;
   harness.add(minutely("charge"));
   harness.start();
+  std::promise<void> hung_up;
+  harness.on_loop([&] { harness.runner->on_hangup([&] { hung_up.set_value(); }); });
   std::raise(SIGHUP);
+  REQUIRE(hung_up.get_future().wait_for(patience) == std::future_status::ready);
   REQUIRE(harness.clock.wait_until_armed(noon + 1min));
   harness.clock.pass_to(noon + 1min);
   REQUIRE(harness.ledger.wait_for_count(1));

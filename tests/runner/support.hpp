@@ -325,7 +325,7 @@ class FakeWork {
 class Diary final : public Observer {
  public:
   void armed(std::size_t jobs) override { add("armed " + std::to_string(jobs)); }
-  void run_started(const std::string& job, Instant) override { add("started " + job); }
+  void run_started(const std::string& job, const RunInProgress&) override { add("started " + job); }
   void tick_ended(const Record& record, Duration) override {
     add(std::string{schedule::to_string(record.outcome)} + " " + record.job);
   }
@@ -333,6 +333,13 @@ class Diary final : public Observer {
   void released(const std::string& job) override { add("released " + job); }
   void server_changed() override { add("server_changed"); }
   void heartbeat() override { add("heartbeat"); }
+  void jobs_changed(const std::vector<std::string>& jobs) override {
+    std::string line = "jobs";
+    for (const auto& job : jobs) {
+      line += " " + job;
+    }
+    add(line);
+  }
   void stopping(const std::vector<std::string>& running) override {
     std::string line = "stopping";
     for (const auto& job : running) {
@@ -401,6 +408,16 @@ class Harness {
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
     REQUIRE(diary.wait_for("armed " + std::to_string(specs.size())));
+  }
+
+  /// What `ask` returns or throws, called on the loop.
+  template <typename Ask>
+  auto on_loop(Ask ask) {
+    std::packaged_task<decltype(ask())()> task(std::move(ask));
+    auto answer = task.get_future();
+    asio::post(runner->loop(), [&task] { task(); });
+    REQUIRE(answer.wait_for(patience) == std::future_status::ready);
+    return answer.get();
   }
 
   /// After stop(): how it ended.

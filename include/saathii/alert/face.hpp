@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -51,7 +52,7 @@ class Face final : public runner::Observer {
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
   void job_changed(const std::string& job) override;
-  void jobs_changed() override;
+  void jobs_changed(const std::vector<std::string>& jobs) override;
   void heartbeat() override;
 
  private:

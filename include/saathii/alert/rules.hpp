@@ -24,7 +24,8 @@ struct Time {
 /// Which alerts open, are sent again and are over. No I/O and no clock of its
 /// own; memory is bounded. Tell it what happens, then look().
 ///
-/// A success ends failed, missed and long_running of its job. A message is held
+/// A success ends failed, missed and long_running of its job. That a job is
+/// unhealthy is not told while another alert about it is open. A message is held
 /// back while more than `max_per_hour` were sent within an hour, and an opening
 /// while the last one of the same alert is younger than `min_gap`; it is sent
 /// later if it still holds then. A recovery is sent if the opening was.
@@ -104,6 +105,7 @@ class Rules {
 
   [[nodiscard]] bool wants(std::string_view word) const;
   [[nodiscard]] bool wants(const Key& key) const;
+  [[nodiscard]] bool is_known_to_suffer(const std::string& job) const;
   void happened(const Key& key, std::uint64_t times, Detail detail, Time now);
   void over(const Key& key, const Detail& detail);
   void drop(const Key& key);

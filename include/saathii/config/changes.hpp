@@ -20,6 +20,9 @@ struct Changes {
 [[nodiscard]] Changes compare(const Config& before, const Config& after,
                               const std::vector<KindInfo>& kinds);
 
+/// `wanted` with what needs a restart left as it is in force.
+[[nodiscard]] Config adopt(const Config& in_force, Config wanted);
+
 /// What came of a reload.
 struct Reloaded {
   std::vector<Problem> problems;  ///< if any: the old configuration stays in force

@@ -106,7 +106,6 @@ struct Service {
 
 /// When health is no longer "ok".
 struct Health {
-  Duration interval = std::chrono::seconds{10};            ///< between looks, at most
   Duration postgres_down_after = std::chrono::minutes{1};  ///< then failing, before degraded
   std::int64_t disk_free_degraded = 10;  ///< percent of a log folder's file system
   std::int64_t disk_free_failing = 3;    ///< percent

@@ -15,6 +15,10 @@ namespace saathii::config {
 [[nodiscard]] std::string suggest(std::string_view word, const std::vector<std::string_view>& known,
                                   std::string_view plural);
 
+/// `there is no job "NAME"`, and what suggest() says.
+[[nodiscard]] std::string no_such_job(std::string_view name,
+                                      const std::vector<std::string_view>& known);
+
 /// The names in one line: "a, b, c".
 [[nodiscard]] std::string join(const std::vector<std::string_view>& names);
 

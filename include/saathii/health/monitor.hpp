@@ -32,23 +32,20 @@ class Monitor final : public runner::Observer {
   [[nodiscard]] const Report& report() const noexcept { return report_; }
   [[nodiscard]] const std::vector<DiskSpace>& disks() const noexcept { return disks_; }
   [[nodiscard]] std::vector<Server> servers() const;
-  /// How late the last heartbeat was: the loop's lag.
-  [[nodiscard]] Duration loop_lag() const noexcept { return loop_lag_; }
 
   void armed(std::size_t jobs) override;
   void tick_ended(const runner::Record& record, Duration busy) override;
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
   void job_changed(const std::string& job) override;
-  void jobs_changed() override;
+  void jobs_changed(const std::vector<std::string>& jobs) override;
   void server_changed() override;
   void heartbeat() override;
-  void stopping(const std::vector<std::string>& running) override;
 
  private:
   void judge_soon();
   void judge_now();
-  void look_at_disks();
+  boost::asio::awaitable<void> look_at_disks();
 
   runner::Runner& runner_;
   const std::vector<const ServerState*> servers_;
@@ -56,13 +53,12 @@ class Monitor final : public runner::Observer {
   config::Health limits_;
   std::vector<std::string> folders_;
   std::vector<DiskSpace> disks_;
+  runner::SteadyTime next_look_;
   Report report_;
   std::vector<std::function<void(const Report&)>> callbacks_;
-  Duration loop_lag_{0};
-  std::optional<runner::SteadyTime> last_beat_;
-  bool judging_ = false;
+  bool armed_ = false;
+  bool judging_ = false;  ///< a judgement is on its way
   bool looking_ = false;
-  bool stopping_ = false;
 };
 
 }  // namespace saathii::health

@@ -52,8 +52,12 @@ class JobLoop {
 
   /// From the next look on the job is what `spec` says, also if it was retired.
   void replace(JobSpec spec);
+  /// The same after the loop had ended; run() it again.
+  void revive(JobSpec spec);
   /// No tick starts any more; the run in progress goes on.
   void retire();
+  /// Waits for the worker; only when no run is in progress.
+  void join() { worker_.join(); }
   [[nodiscard]] bool retired() const noexcept { return retired_; }
 
   /// Returns whether anything changed.
@@ -92,10 +96,17 @@ class JobLoop {
   void at_hard_limit();
   [[nodiscard]] Duration elapsed_since(SteadyTime began) const;
   [[nodiscard]] Instant next_due_after(Instant tick) const;
-  void skip_paused(schedule::Plan& plan, std::vector<schedule::WrittenOff>& newer);
+  boost::asio::awaitable<TickEnd> run_due(std::vector<Instant> due,
+                                          std::vector<schedule::WrittenOff> newer);
+  boost::asio::awaitable<TickEnd> try_until_done(Request request, Record& record, SteadyTime began);
+  void skip_due(schedule::Plan& plan, std::vector<schedule::WrittenOff>& newer,
+                const std::string& reason);
+  void skip_rest();
   void take_replacement(Instant now);
-  void settle_at_retirement(const schedule::Plan& plan,
-                            const std::vector<schedule::WrittenOff>& newer);
+  [[nodiscard]] std::vector<schedule::WrittenOff> jittered(Instant now) const;
+  void begin_afresh(Instant now);
+  void remember(const Past& past);
+  [[nodiscard]] std::optional<Instant> success_deadline(const config::Job& job) const;
   [[nodiscard]] bool leaving() const noexcept { return shared_.stopping || retired_; }
   void tell_changed();
 
@@ -125,14 +136,15 @@ class JobLoop {
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
-  bool start_pending_ = false;  ///< run_at_start, not yet done
-  std::optional<Request> asked_;       ///< a run that was asked for, until its turn
+  bool start_pending_ = false;          ///< run_at_start, not yet done
+  std::optional<Request> asked_;        ///< a run that was asked for, until its turn
   std::optional<JobSpec> replacement_;  ///< until the next look
   bool retired_ = false;
   std::optional<Pause> paused_;
   std::optional<RunInProgress> run_;
   std::optional<Record> last_run_;
   std::optional<Instant> last_success_;
+  Instant wanted_since_ = Instant::min();  ///< resumed, or given its schedule, then
 };
 
 /// The same number on every host and in every build: it spreads jitter.

@@ -42,8 +42,8 @@ struct JobView {
   std::optional<Instant> last_success;
   Instant armed_at;  ///< since when this daemon has had the job
   Duration timeout{0};
-  /// How long after a success the next one must have come; 0: no tick is to come.
-  Duration success_deadline{0};
+  /// When the next success must have come; none: no tick is to come.
+  std::optional<Instant> success_deadline;
 };
 
 [[nodiscard]] std::string_view to_string(JobView::State state);

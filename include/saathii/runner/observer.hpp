@@ -26,8 +26,8 @@ class Observer {
   /// Something else of its JobView is new: a try began or failed, its past
   /// became known, it was paused, resumed, or got other settings.
   virtual void job_changed(const std::string& /*job*/) {}
-  /// A reload added jobs or took some away.
-  virtual void jobs_changed() {}
+  /// A reload added jobs or took some away: now it is these.
+  virtual void jobs_changed(const std::vector<std::string>& /*jobs*/) {}
   /// A server went down or came up.
   virtual void server_changed() {}
   /// A reload of the configuration begins; reloaded() follows, whatever comes of it.
@@ -37,6 +37,8 @@ class Observer {
   virtual void heartbeat() {}
   /// Shutdown began; these jobs are still running.
   virtual void stopping(const std::vector<std::string>& /*running*/) {}
+  /// All is done: end what still holds the loop, within two seconds.
+  virtual void ending() {}
 };
 
 }  // namespace saathii::runner

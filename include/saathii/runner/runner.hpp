@@ -17,6 +17,7 @@
 #include "saathii/runner/job_loop.hpp"
 #include "saathii/runner/ledger_keeper.hpp"
 #include "saathii/runner/observer.hpp"
+#include "saathii/runner/side_worker.hpp"
 #include "saathii/runner/types.hpp"
 
 namespace saathii::runner {
@@ -49,10 +50,19 @@ class SignalBlock {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  void lift() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~SignalBlock() { lift(); }
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+  void lift() {
+    if (!std::exchange(lifted_, true)) {
+      pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+  }
 
  private:
   sigset_t before_{};
+  bool lifted_ = false;
 };
 
 /// A request about a job that cannot be met: what() says why and what to do.
@@ -68,13 +78,6 @@ class JobError : public std::runtime_error {
 
  private:
   Why why_;
-};
-
-/// What a reload did to the jobs, by name.
-struct JobsReplaced {
-  std::vector<std::string> added;
-  std::vector<std::string> changed;
-  std::vector<std::string> removed;
 };
 
 /// The one loop, and the workers it hands ticks to.
@@ -124,8 +127,17 @@ class Runner {
 
   /// The jobs of a new configuration. Runs in progress finish as they began; no
   /// tick is lost or doubled. `unchanged` names jobs that go on as they are.
-  JobsReplaced replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged);
+  void replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged);
 
+  /// A worker for blocking work that is not a job's; lives as long as the runner.
+  [[nodiscard]] SideWorker& add_side_worker(std::size_t queue_limit);
+
+  /// Tells the observers; each begin is followed by an end.
+  void begin_reload();
+  void end_reload();
+
+  /// How late the last heartbeat was.
+  [[nodiscard]] Duration loop_lag() const noexcept { return loop_lag_; }
   /// Outcomes that wait for the database.
   [[nodiscard]] std::size_t outcomes_waiting() const noexcept { return ledger_.waiting(); }
 
@@ -137,9 +149,12 @@ class Runner {
   boost::asio::awaitable<void> drain();
   boost::asio::awaitable<bool> wait_for_jobs(Duration limit, int patience);
   boost::asio::awaitable<void> flush_ledger();
+  boost::asio::awaitable<void> end_side_work();
+  void let_go();
   [[nodiscard]] std::vector<std::string> running_jobs() const;
   [[nodiscard]] bool all_finished() const;
   void spawn(boost::asio::awaitable<void> task);
+  [[nodiscard]] std::vector<std::string> job_names() const;
   [[nodiscard]] JobLoop& find(const std::string& name) const;
   void add_job(JobSpec spec);
 
@@ -149,9 +164,11 @@ class Runner {
   LedgerKeeper ledger_;
   Shared shared_;
   std::vector<std::unique_ptr<JobLoop>> jobs_;  ///< in the configuration's order; then retired ones
+  std::vector<std::unique_ptr<SideWorker>> side_workers_;
   std::function<void()> hangup_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer heart_;
+  Duration loop_lag_{0};
   int stops_ = 0;
   Ending ending_;
 };

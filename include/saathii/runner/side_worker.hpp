@@ -2,6 +2,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <cstddef>
+#include <functional>
 #include <stdexcept>
 #include <stop_token>
 
@@ -19,7 +20,10 @@ class Overloaded : public std::runtime_error {
 /// thread, a bounded queue. Loop thread, but for the work itself.
 class SideWorker {
  public:
-  explicit SideWorker(std::size_t queue_limit) : queue_limit_(queue_limit) {}
+  /// `on_idle` is called whenever nothing waits any more.
+  explicit SideWorker(
+      std::size_t queue_limit, std::function<void()> on_idle = [] {})
+      : queue_limit_(queue_limit), on_idle_(std::move(on_idle)) {}
 
   /// Calls `work(stop token)` on the worker; resumes on the loop with what it
   /// returned or threw. Throws Overloaded at once where the queue is full or the
@@ -34,7 +38,7 @@ class SideWorker {
     if (waiting_ >= queue_limit_) {
       throw Overloaded("too many requests are waiting already");
     }
-    const Count count(waiting_);
+    const Count count(*this);
     auto call = [&work, token = &token_]() { return work(*token); };
     co_return co_await on_worker(thread_, call);
   }
@@ -47,16 +51,21 @@ class SideWorker {
  private:
   class Count {
    public:
-    explicit Count(std::size_t& count) : count_(count) { ++count_; }
-    ~Count() { --count_; }
+    explicit Count(SideWorker& worker) : worker_(worker) { ++worker_.waiting_; }
+    ~Count() {
+      if (--worker_.waiting_ == 0) {
+        worker_.on_idle_();
+      }
+    }
     Count(const Count&) = delete;
     Count& operator=(const Count&) = delete;
 
    private:
-    std::size_t& count_;
+    SideWorker& worker_;
   };
 
   const std::size_t queue_limit_;
+  const std::function<void()> on_idle_;
   std::size_t waiting_ = 0;
   std::stop_source stop_;
   const std::stop_token token_ = stop_.get_token();

@@ -67,11 +67,11 @@ struct Record {
 
 /// What the run ledger knows of a job's past.
 struct Past {
-  std::optional<Instant> last_tick;    ///< the latest recorded tick at or before `now`
-  std::vector<Instant> offered_ahead;  ///< ticks after `now` that were offered (not written off),
-                                       ///< ascending, at most 1000
-  std::optional<Record> last_run = {};        ///< the latest that ran, whatever came of it
-  std::optional<Instant> last_success = {};   ///< when the latest that succeeded had finished
+  std::optional<Instant> last_tick;     ///< the latest recorded tick at or before `now`
+  std::vector<Instant> offered_ahead;   ///< ticks after `now` that were offered (not written off),
+                                        ///< ascending, at most 1000
+  std::optional<Record> last_run = {};  ///< the latest that ran, whatever came of it
+  std::optional<Instant> last_success = {};  ///< when the latest that succeeded had finished
 };
 
 /// The run ledger. Its calls block and are made on a worker thread that no job

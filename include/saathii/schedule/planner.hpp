@@ -19,6 +19,9 @@ enum class Outcome { succeeded, failed, timed_out, skipped, coalesced, missed };
 /// The word stored in the run ledger: "succeeded", "timed_out", ….
 [[nodiscard]] std::string_view to_string(Outcome outcome);
 
+/// The outcome of that word. Throws std::invalid_argument for any other.
+[[nodiscard]] Outcome to_outcome(std::string_view word);
+
 /// What happens to a tick that comes due while the job's previous run goes on.
 enum class Overlap {
   skip,   ///< it ends as skipped

@@ -25,13 +25,18 @@ class Face final : public runner::Observer {
   void tick_ended(const runner::Record& record, Duration busy) override;
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
+  void jobs_changed(const std::vector<std::string>& jobs) override;
   void server_changed() override;
+  void reloading() override;
+  void reloaded() override;
   void heartbeat() override;
   void stopping(const std::vector<std::string>& running) override;
 
-  /// How often heartbeat() is wanted: half the watchdog's time; where there is
-  /// none, often enough that the status does not grow stale.
-  [[nodiscard]] static Duration heartbeat_interval(const Notifier& notifier);
+  /// What is failing, in a sentence; empty: nothing is.
+  void set_failing(std::string text);
+
+  /// How often heartbeat() is wanted: `usual`, or half the watchdog's time.
+  [[nodiscard]] static Duration heartbeat_interval(const Notifier& notifier, Duration usual);
 
   /// "5 jobs; 312 calls charged at 14:03:00 in 41 ms; postgres up; redis down
   /// for 42 s".
@@ -51,6 +56,7 @@ class Face final : public runner::Observer {
   std::string last_run_;                       ///< the latest that did something
   std::map<std::string, std::string> failed_;  ///< by job, while its latest tick has failed
   std::set<std::string> wedged_;
+  std::string failing_;
   std::string sent_;
 };
 

@@ -26,6 +26,8 @@ class Notifier {
   void ready(const std::string& status);
   void status(const std::string& status);
   void watchdog();
+  /// A reload begins: ready() must follow, whatever comes of it.
+  void reloading();
   void stopping(const std::string& status);
   /// Sends what was kept, if anything.
   void retry();

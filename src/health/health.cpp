@@ -1,0 +1,133 @@
+#include "saathii/health/health.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace saathii::health {
+
+namespace {
+
+using runner::JobView;
+
+/// More outcomes than a short outage leaves behind.
+constexpr std::size_t many_outcomes = 1000;
+
+std::string last_outcome(const JobView& job) {
+  if (!job.last) {
+    return "it has not run yet";
+  }
+  return fmt::format("its last run {} at {}{}{}", schedule::to_string(job.last->outcome),
+                     to_iso8601(job.last->finished_at.value_or(job.last->scheduled_at)),
+                     job.last->reason.empty() ? "" : ": ", job.last->reason);
+}
+
+bool is_failure(const JobView& job) {
+  return job.last && (job.last->outcome == schedule::Outcome::failed ||
+                      job.last->outcome == schedule::Outcome::timed_out);
+}
+
+/// At most one finding a job: the worst.
+void judge_job(const JobView& job, Instant now, std::vector<Finding>& findings) {
+  const std::string check = "job " + job.name;
+  if (job.state == JobView::State::stuck) {
+    findings.push_back(
+        {Level::failing, check,
+         fmt::format("stuck: the run {} that began at {} does not come back, though it was told "
+                     "to stop after {}",
+                     job.run ? job.run->run_id : "", job.run ? to_iso8601(job.run->started_at) : "",
+                     humanize(job.timeout))});
+  } else if (job.paused) {
+    findings.push_back(
+        {Level::degraded, check,
+         fmt::format("paused by {} since {}", job.paused->by, to_iso8601(job.paused->since))});
+  } else if (job.success_deadline && *job.success_deadline < now) {
+    const std::string since =
+        job.last_success ? "since " + to_iso8601(*job.last_success) : "so far";
+    findings.push_back(
+        {Level::failing, check,
+         fmt::format("no success {}, due by {}; {}", since, to_iso8601(*job.success_deadline),
+                     job.state == JobView::State::waiting
+                         ? last_outcome(job)
+                         : fmt::format("its run is {} since {}", to_string(job.state),
+                                       to_iso8601(job.run->started_at)))});
+  } else if (is_failure(job)) {
+    findings.push_back({Level::degraded, check, last_outcome(job)});
+  }
+}
+
+void judge_server(const Server& server, const Facts& facts, const config::Health& limits,
+                  std::vector<Finding>& findings) {
+  const auto& now = server.snapshot;
+  if (now.state != ServerState::State::down) {
+    return;
+  }
+  // Redis is a projection: without it nothing is charged wrongly.
+  const bool holds_up =
+      server.name == "postgres" && facts.now - now.since >= limits.postgres_down_after;
+  findings.push_back({holds_up ? Level::failing : Level::degraded, server.name,
+                      fmt::format("down since {}: {}", to_iso8601(now.since), now.last_error)});
+}
+
+void judge_disk(const DiskSpace& disk, const config::Health& limits,
+                std::vector<Finding>& findings) {
+  const std::string check = "disk " + disk.folder;
+  if (!disk.error.empty()) {
+    findings.push_back({Level::degraded, check, disk.error});
+    return;
+  }
+  if (disk.size_bytes == 0) {
+    return;
+  }
+  const double free =
+      100.0 * static_cast<double>(disk.free_bytes) / static_cast<double>(disk.size_bytes);
+  const auto below = [&](std::int64_t percent) { return free < static_cast<double>(percent); };
+  if (below(limits.disk_free_degraded)) {
+    findings.push_back({below(limits.disk_free_failing) ? Level::failing : Level::degraded, check,
+                        fmt::format("{:.1f} % of the file system is free, less than {} %", free,
+                                    below(limits.disk_free_failing) ? limits.disk_free_failing
+                                                                    : limits.disk_free_degraded)});
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::ok:
+      return "ok";
+    case Level::degraded:
+      return "degraded";
+    case Level::failing:
+      break;
+  }
+  return "failing";
+}
+
+Report judge(const Facts& facts, const config::Health& limits) {
+  Report report;
+  report.judged_at = facts.now;
+  for (const JobView& job : facts.jobs) {
+    judge_job(job, facts.now, report.findings);
+  }
+  for (const Server& server : facts.servers) {
+    judge_server(server, facts, limits, report.findings);
+  }
+  for (const DiskSpace& disk : facts.disks) {
+    judge_disk(disk, limits, report.findings);
+  }
+  if (facts.outcomes_waiting >= many_outcomes) {
+    report.findings.push_back(
+        {Level::degraded, "run ledger",
+         fmt::format("{} or more outcomes of runs wait to be written", many_outcomes)});
+  }
+  std::stable_sort(
+      report.findings.begin(), report.findings.end(),
+      [](const Finding& one, const Finding& other) { return one.level > other.level; });
+  if (!report.findings.empty()) {
+    report.level = report.findings.front().level;
+  }
+  return report;
+}
+
+}  // namespace saathii::health

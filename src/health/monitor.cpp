@@ -1,0 +1,152 @@
+#include "saathii/health/monitor.hpp"
+
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <system_error>
+
+#include "saathii/log/log.hpp"
+
+namespace saathii::health {
+
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr auto disk_interval = std::chrono::minutes{1};
+
+DiskSpace look_at(const std::string& folder) {
+  DiskSpace space;
+  space.folder = folder;
+  struct statvfs found {};
+  if (::statvfs(folder.c_str(), &found) != 0) {
+    space.error = "cannot be looked at: " + std::generic_category().message(errno);
+    return space;
+  }
+  space.free_bytes = std::uint64_t{found.f_bavail} * found.f_frsize;
+  space.size_bytes = std::uint64_t{found.f_blocks} * found.f_frsize;
+  return space;
+}
+
+bool same_kind(const Finding& one, const Finding& other) {
+  return one.level == other.level && one.check == other.check;
+}
+
+bool same(const Report& one, const Report& other) {
+  return std::equal(one.findings.begin(), one.findings.end(), other.findings.begin(),
+                    other.findings.end(), same_kind);
+}
+
+/// Each thing that became wrong, or wrong in another degree, and each that is well again.
+void log_changes(const Report& before, const Report& now) {
+  const auto in = [](const Report& report, auto&& matches) {
+    return std::any_of(report.findings.begin(), report.findings.end(), matches);
+  };
+  for (const Finding& finding : now.findings) {
+    if (!in(before, [&](const Finding& other) { return same_kind(finding, other); })) {
+      log::write_unfolded(
+          finding.level == Level::failing ? log::Level::error : log::Level::warning,
+          fmt::format("{}: {}: {}", to_string(finding.level), finding.check, finding.message),
+          {{"HEALTH", std::string{to_string(now.level)}}, {"CHECK", finding.check}});
+    }
+  }
+  for (const Finding& finding : before.findings) {
+    if (!in(now, [&](const Finding& other) { return finding.check == other.check; })) {
+      log::write_unfolded(
+          log::Level::info, finding.check + " is well again",
+          {{"HEALTH", std::string{to_string(now.level)}}, {"CHECK", finding.check}});
+    }
+  }
+}
+
+}  // namespace
+
+Monitor::Monitor(runner::Runner& runner, std::vector<const ServerState*> servers,
+                 runner::SideWorker& worker)
+    : runner_(runner), servers_(std::move(servers)), worker_(worker) {}
+
+void Monitor::configure(const config::Health& limits, std::vector<std::string> folders) {
+  limits_ = limits;
+  folders_ = std::move(folders);
+  disks_.clear();
+  next_look_ = {};
+  judge_soon();
+}
+
+std::vector<Server> Monitor::servers() const {
+  std::vector<Server> servers;
+  for (const ServerState* server : servers_) {
+    servers.push_back({server->name(), server->snapshot()});
+  }
+  return servers;
+}
+
+void Monitor::armed(std::size_t /*jobs*/) {
+  armed_ = true;
+  judge_soon();
+}
+void Monitor::tick_ended(const runner::Record& /*record*/, Duration /*busy*/) { judge_soon(); }
+void Monitor::wedged(const std::string& /*job*/) { judge_soon(); }
+void Monitor::released(const std::string& /*job*/) { judge_soon(); }
+void Monitor::job_changed(const std::string& /*job*/) { judge_soon(); }
+void Monitor::jobs_changed(const std::vector<std::string>& /*jobs*/) { judge_soon(); }
+void Monitor::server_changed() { judge_soon(); }
+void Monitor::heartbeat() { judge_soon(); }
+
+/// Many things happen in one turn of the loop: one judgement after them is enough.
+void Monitor::judge_soon() {
+  if (!armed_ || std::exchange(judging_, true)) {
+    return;
+  }
+  asio::post(runner_.loop(), [this] {
+    judging_ = false;
+    judge_now();
+  });
+  if (!looking_ && !folders_.empty() && std::chrono::steady_clock::now() >= next_look_) {
+    looking_ = true;
+    next_look_ = std::chrono::steady_clock::now() + disk_interval;
+    asio::co_spawn(runner_.loop(), look_at_disks(), asio::detached);
+  }
+}
+
+void Monitor::judge_now() {
+  Report report =
+      judge({runner_.jobs(), servers(), disks_, runner_.outcomes_waiting(), runner_.clock().now()},
+            limits_);
+  const bool changed = !same(report_, report);
+  if (changed) {
+    log_changes(report_, report);
+  }
+  report_ = std::move(report);
+  if (changed) {
+    for (const auto& callback : callbacks_) {
+      callback(report_);
+    }
+  }
+}
+
+asio::awaitable<void> Monitor::look_at_disks() {
+  const std::vector<std::string> folders = folders_;
+  auto look = [&folders](const std::stop_token&) {
+    std::vector<DiskSpace> disks;
+    std::transform(folders.begin(), folders.end(), std::back_inserter(disks), look_at);
+    return disks;
+  };
+  try {
+    std::vector<DiskSpace> disks = co_await worker_.run(look);
+    if (folders == folders_) {
+      disks_ = std::move(disks);
+      judge_soon();
+    }
+  } catch (const runner::Overloaded&) {
+    // A file system that hangs, or the end: the next look tries again.
+  }
+  looking_ = false;
+}
+
+}  // namespace saathii::health
