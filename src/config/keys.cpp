@@ -154,10 +154,6 @@ std::vector<Section> make_sections() {
       {"settlement",
        {key<Config>("earnings_in", FIELD(platform.earnings_in), {.choices = {"rupees", "coins"}})}},
       {"log", {key<Config>("level", FIELD(log.level), {.form = Form::level})}},
-      alerts(),
-      alerts_command(),
-      alerts_webhook(),
-      alerts_mail(),
       {"service",
        {key<Config>("drain_timeout", FIELD(service.drain_timeout), length(seconds{0}, minutes{10})),
         key<Config>("run_retention", FIELD(service.run_retention),
@@ -170,6 +166,10 @@ std::vector<Section> make_sections() {
                     length(seconds{0}, hours{24})),
         key<Config>("disk_free_degraded", FIELD(health.disk_free_degraded), {.min = 0, .max = 100}),
         key<Config>("disk_free_failing", FIELD(health.disk_free_failing), {.min = 0, .max = 100})}},
+      alerts(),
+      alerts_command(),
+      alerts_webhook(),
+      alerts_mail(),
   };
 }
 
