@@ -118,14 +118,6 @@ void Rules::over(const Key& key, const Detail& detail) {
   }
 }
 
-/// It is over, and something else that is told says so.
-void Rules::drop(const Key& key) {
-  if (const auto found = alerts_.find(key); found != alerts_.end()) {
-    found->second.open = false;
-    found->second.told = false;
-  }
-}
-
 void Rules::remember_untold(const Key& key) {
   ++untold_;
   if (untold_names_.size() < max_listed) {
@@ -158,9 +150,8 @@ void Rules::tick_ended(const runner::Record& record, Time now) {
       break;
     case Outcome::failed:
     case Outcome::timed_out:
-      if (wants({record.job, Kind::failed})) {
-        drop({record.job, Kind::long_running});
-      } else {
+      // The failure says it; else nothing would until the next success.
+      if (!wants({record.job, Kind::failed})) {
         over({record.job, Kind::long_running}, detail);
       }
       happened({record.job, Kind::failed}, 1, detail, now);
@@ -323,8 +314,11 @@ std::vector<Rules::Candidate> Rules::recoveries() {
 std::vector<Rules::Candidate> Rules::repetitions(Time now) {
   std::vector<Candidate> found;
   for (const auto& [key, alert] : alerts_) {
+    const auto failed = alerts_.find({key.subject, Kind::failed});
+    const bool failure_says_it =
+        key.kind == Kind::long_running && failed != alerts_.end() && failed->second.open;
     if (settings_.repeat_after > Duration{0} && alert.open && alert.told && !alert.before &&
-        now.steady - *alert.last_sent >= settings_.repeat_after) {
+        !failure_says_it && now.steady - *alert.last_sent >= settings_.repeat_after) {
       found.push_back({describe(Message::Event::repeated, key, alert), {key}});
     }
   }

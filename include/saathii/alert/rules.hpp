@@ -108,7 +108,6 @@ class Rules {
   [[nodiscard]] bool is_known_to_suffer(const std::string& job) const;
   void happened(const Key& key, std::uint64_t times, Detail detail, Time now);
   void over(const Key& key, const Detail& detail);
-  void drop(const Key& key);
   void find_long_running(Time now);
   [[nodiscard]] std::vector<Candidate> openings(Time now);
   [[nodiscard]] std::vector<Candidate> recoveries();
