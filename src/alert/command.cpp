@@ -6,7 +6,7 @@
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -140,7 +140,8 @@ class Child {
     ::fcntl(output_.get(), F_SETFL, O_NONBLOCK);
     spawn(arguments, letter, theirs.get());
     input_.reset();
-    exited_.reset(::pidfd_open(pid_, 0));
+    // Not pidfd_open(): the header of glibc 2.36 forgets that C++ may include it.
+    exited_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     if (exited_.get() < 0) {
       const int error = errno;
       end_group(SIGKILL);

@@ -38,11 +38,15 @@ class Conversation {
  public:
   void said(std::string_view command) {
     recipient_ = command.starts_with("RCPT TO:");
+    mail_begun_ = mail_begun_ || command.starts_with("MAIL FROM:");
     if (command.starts_with("QUIT")) {
       leaving_since_ = Steady::now();
     }
   }
   void heard(std::string_view line) {
+    if (leaving_since_) {
+      return;  // its answer to that says nothing about the mail
+    }
     while (line.ends_with('\n') || line.ends_with('\r')) {
       line.remove_suffix(1);
     }
@@ -62,12 +66,15 @@ class Conversation {
   /// In the order in which they were asked for.
   [[nodiscard]] const std::vector<Reply>& recipients() const { return recipients_; }
   [[nodiscard]] const Reply& last() const { return last_; }
+  /// What was refused is this mail, and not our coming now.
+  [[nodiscard]] bool is_mail_refused() const { return mail_begun_ && last_.refuses(); }
   [[nodiscard]] bool is_farewell_over() const {
     return leaving_since_ && Steady::now() - *leaving_since_ >= farewell_limit;
   }
 
  private:
   bool recipient_ = false;
+  bool mail_begun_ = false;
   std::vector<Reply> recipients_;
   Reply last_;
   std::optional<Steady::time_point> leaving_since_;
@@ -217,13 +224,11 @@ class Mail final : public Channel {
         return {Verdict::Kind::refused,
                 fmt::format("{} offers no encryption (STARTTLS): see starttls of [alerts.mail]",
                             place_)};
-      case CURLE_SEND_ERROR:
-        if (last.refuses()) {
-          return {Verdict::Kind::refused, fmt::format("{} refuses the mail: {}", place_, said)};
-        }
-        break;
       default:
         break;
+    }
+    if (conversation.is_mail_refused()) {
+      return {Verdict::Kind::refused, fmt::format("{} refuses the mail: {}", place_, said)};
     }
     const std::string error = scrub(one_line(transfer.error(code), max_reply_bytes), {password});
     return {Verdict::Kind::retry,
@@ -235,6 +240,7 @@ class Mail final : public Channel {
                          const Conversation& conversation, bool sent, const Verdict& failed,
                          const std::string& password) {
     std::vector<std::string> put_off;
+    bool is_left = false;
     const auto& replies = conversation.recipients();
     for (std::size_t i = 0; i < recipients.size(); ++i) {
       const Reply reply = i < replies.size() ? replies[i] : Reply{};
@@ -243,18 +249,17 @@ class Mail final : public Channel {
         delivery.refused.push_back(told);
       } else if (sent && reply.accepts()) {
         delivery.reached.insert(recipients[i]);
+      } else if (reply.code >= 400) {
+        put_off.push_back(told);
       } else {
-        put_off.push_back(reply.code >= 400 ? told : recipients[i]);
+        is_left = true;
       }
     }
-    if (put_off.empty()) {
-      return conclude(delivery);
-    }
-    if (sent) {
+    if (!put_off.empty()) {
       return {Verdict::Kind::retry,
               fmt::format("the server puts off {}", fmt::join(put_off, ", "))};
     }
-    return failed;
+    return is_left ? failed : conclude(delivery);
   }
 
   /// Each recipient has an answer.
