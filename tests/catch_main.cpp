@@ -1,2 +1,4 @@
-#define CATCH_CONFIG_MAIN
+#define CATCH_CONFIG_RUNNER
 #include "catch.hpp"
+
+int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }

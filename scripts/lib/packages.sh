@@ -1,29 +1,36 @@
 # shellcheck shell=bash
 # Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
 # Source it, then call: saathii_install_packages build, or
-# saathii_install_packages tools for what the checks of --full need as well
+# saathii_install_packages tools for what the checks of --full need as well, or
+# saathii_install_packages package for what making a Debian package needs, alone
 #
 # Only what is missing is installed, as root or through sudo. Installing a
 # server package normally starts that server and makes a database cluster: both
 # are held back here, and what holds them back is put away again.
 
+# saathii_package_list build|tools [DEBIAN_VERSION]: for this system, or another.
 saathii_package_list() {
-  local id=debian version=12 boost=libboost-dev
-  if [[ -r /etc/os-release ]]; then
-    id=$(. /etc/os-release && printf '%s' "${ID:-}")
-    version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+  local version=${2:-} boost=libboost-dev
+  if [[ -z $version && -r /etc/os-release ]]; then
+    version=$(. /etc/os-release && if [[ ${ID:-} == debian ]]; then printf '%s' "${VERSION_ID:-}"; fi)
   fi
   # Debian 12's default Boost, 1.74, is too old; it has 1.81 beside it.
-  if [[ $id == debian && $version == 12 ]]; then
+  if [[ $version == 12 ]]; then
     boost=libboost1.81-dev
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
-    libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev libcurl4-openssl-dev \
-    catch2 librapidcheck-dev redis-server postgresql tzdata \
+    libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
+    libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
+  if [[ ${1:-} == package ]]; then
+    printf '%s\n' dpkg-dev file
+    return
+  fi
+  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
-    printf '%s\n' clang-format clang-tidy mandoc shellcheck
+    printf '%s\n' clang-format clang-tidy mandoc shellcheck python3-yaml lintian \
+      debootstrap debian-archive-keyring systemd-container dbus polkitd
   fi
 }
 

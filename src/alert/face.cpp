@@ -28,12 +28,11 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-Face::Face(Around around, const config::Config& config, CourierOptions options)
-    : around_(std::move(around)), rules_(config.alerts) {
+Face::Face(Around around, CourierOptions options)
+    : around_(std::move(around)), rules_(config::Alerts{}) {
   for (std::size_t i = 0; i < couriers_.size(); ++i) {
     couriers_[i] = std::make_unique<Courier>(std::string(channel_names[i]), options);
   }
-  configure(config);
 }
 
 void Face::configure(const config::Config& config) {

@@ -22,7 +22,8 @@ constexpr std::size_t largest_file_bytes = 1 << 20;
 
 PauseFile::Pauses parse(const std::string& text) {
   PauseFile::Pauses pauses;
-  for (const auto& [job, entry] : nlohmann::json::parse(text).items()) {
+  const auto json = nlohmann::json::parse(text);
+  for (const auto& [job, entry] : json.items()) {
     const auto since = parse_iso8601(entry.at("since").get<std::string>());
     if (!since) {
       throw std::runtime_error("\"since\" of " + job + " is no moment");

@@ -133,13 +133,29 @@ void override_from(const Environment& environment, Config& config, Findings& fin
   }
 }
 
-/// The secrets that the service manager was given for us to have (systemd:
+/// The passwords that the service manager was given for us to have (systemd:
 /// LoadCredential=). Not read here: a check of the configuration needs none.
-void find_alert_credentials(const Environment& environment, Alerts& alerts) {
+void find_credentials(const Environment& environment, Config& config) {
   const auto folder = environment("CREDENTIALS_DIRECTORY");
   if (!folder || folder->empty()) return;
-  alerts.mail.password.credential = *folder + "/smtp.password";
-  alerts.webhook.token.credential = *folder + "/webhook.token";
+  config.postgres.password.credential = *folder + "/postgres.password";
+  config.redis.password.credential = *folder + "/redis.password";
+  config.alerts.mail.password.credential = *folder + "/smtp.password";
+  config.alerts.webhook.token.credential = *folder + "/webhook.token";
+}
+
+/// A password that was moved into a file and not taken out of the URL would go on
+/// being used, unnoticed until it is changed. A variable of the environment
+/// overrides both.
+void check_passwords(const Config& config, Findings& findings) {
+  const auto check = [&](const std::string& section, const std::string& url,
+                         const PasswordSource& password) {
+    if (password.file.empty() || !has_password(url)) return;
+    findings.add(findings.place(section + ".password_file"),
+                 section + ".password_file: the URL holds a password, too; allowed: one of them");
+  };
+  check("postgres", config.postgres.url, config.postgres.password);
+  check("redis", config.redis.url, config.redis.password);
 }
 
 void check_postgres_url(const Config& config, Findings& findings) {
@@ -211,8 +227,9 @@ Loaded parse(std::string_view toml, std::string_view name, const std::vector<Kin
   Config config;
   SectionReader reader(config, findings);
   reader.read(*find_section(""), root);
+  check_passwords(config, findings);
   override_from(environment, config, findings);
-  find_alert_credentials(environment, config.alerts);
+  find_credentials(environment, config);
   check_postgres_url(config, findings);
   check_badges(config, findings);
   std::string error;

@@ -268,10 +268,11 @@ std::optional<RedisAddress> parse_redis_url(std::string_view url, std::string& e
   if (!redis_place(*pieces, address, error) || !redis_query(*pieces, address, error)) {
     return std::nullopt;
   }
-  if (address.password.empty() && (pieces->has_credentials || !address.username.empty())) {
+  // Who forgot the colon of "redis://:password@host" wrote a password.
+  if (address.password.empty() && pieces->has_credentials) {
     error =
-        "found a '@' but no password before it; allowed: redis://:password@host or "
-        "redis://user:password@host";
+        "found a '@' but no password before it; allowed: redis://:password@host, "
+        "redis://user:password@host, or redis://host?username=user with password_file";
     return std::nullopt;
   }
   return address;
@@ -305,6 +306,40 @@ std::optional<std::string> parse_postgres_url(std::string_view url, std::string&
     }
   }
   return std::string(scheme) + std::string(url.substr(pieces->scheme.size()));
+}
+
+bool has_password(std::string_view url) {
+  std::string ignored;
+  const auto pieces = split(url, ignored);
+  if (!pieces) return false;
+  return !pieces->password.value_or("").empty() ||
+         std::any_of(pieces->query.begin(), pieces->query.end(), [](const auto& parameter) {
+           return parameter.first == "password" && !parameter.second.empty();
+         });
+}
+
+std::string with_parameter(std::string url, std::string_view name, std::string_view value) {
+  constexpr std::string_view hex = "0123456789ABCDEF";
+  // A '?' in front of the '@' belongs to the password.
+  const auto begin = url.find("://") + 3;
+  const auto at = url.find('@', begin);
+  const auto place = at < url.find('/', begin) ? at : begin;
+  url += url.find('?', place) == std::string::npos ? '?' : '&';
+  url += name;
+  url += '=';
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
+    if (is_plain) {
+      url += c;
+    } else {
+      url += '%';
+      url += hex[byte >> 4U];
+      url += hex[byte & 15U];
+    }
+  }
+  return url;
 }
 
 std::string mask_url(std::string_view url) {

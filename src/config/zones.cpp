@@ -14,11 +14,7 @@ constexpr std::string_view allowed = "; allowed: a zone of the system, such as \
 
 std::vector<std::string_view> zone_names() {
   std::vector<std::string_view> names;
-  const auto& tzdb = tz::get_tzdb();
-  for (const auto& zone : tzdb.zones) names.push_back(zone.name());
-#if SAATHII_STD_TZDB
-  for (const auto& link : tzdb.links) names.push_back(link.name());
-#endif
+  for (const auto& zone : tz::get_tzdb().zones) names.push_back(zone.name());
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -24,8 +24,8 @@ namespace saathii::postgres {
 
 namespace {
 
-/// The URL with what keeps a connection from hanging, unless it says so itself.
-/// One that libpq cannot read never reaches it: its message would hold parts of
+/// The URL with its password and what keeps a connection from hanging, unless it
+/// says so itself. One that libpq cannot read never reaches it: its message would hold parts of
 /// the password.
 std::string connection_url(const config::Postgres& settings) {
   using std::chrono::duration_cast;
@@ -47,11 +47,16 @@ std::string connection_url(const config::Postgres& settings) {
       {"application_name", "saathiid"},
   };
   std::string url = *valid;
+  if (!config::has_password(url)) {
+    if (const auto password = read_password(settings.password)) {
+      url = config::with_parameter(std::move(url), "password", *password);
+    }
+  }
   for (const auto& [key, value] : defaults) {
     if (url.find(fmt::format("{}=", key)) != std::string::npos) {
       continue;
     }
-    url += fmt::format("{}{}={}", url.find('?') == std::string::npos ? '?' : '&', key, value);
+    url = config::with_parameter(std::move(url), key, value);
   }
   return url;
 }
@@ -61,6 +66,23 @@ constexpr const char* takes_no_writes =
     "read-only: this server is a standby or read-only; list the primary in the URL, with "
     "target_session_attrs=read-write";
 constexpr const char* read_only_sql_transaction = "25006";
+
+/// Where a password that the server did not take came from, for who has to set
+/// it right; empty for any other failure.
+std::string about_password(const config::Postgres& settings, std::string_view failure) {
+  if (failure.find("no password supplied") != std::string_view::npos) {
+    return "; name a file that holds it in [postgres] password_file";
+  }
+  if (failure.find("password authentication failed") == std::string_view::npos) {
+    return {};
+  }
+  if (config::has_password(settings.url)) {
+    return "; the password is that of the URL";
+  }
+  const std::string& file =
+      settings.password.file.empty() ? settings.password.credential : settings.password.file;
+  return file.empty() ? "" : "; the password is that of " + file;
+}
 
 std::string sqlstate_of(const pqxx::failure& error) {
   const auto* sql = dynamic_cast<const pqxx::sql_error*>(&error);
@@ -89,12 +111,7 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
   bool read_only = false;
   try {
     connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
-#if PQXX_VERSION_MAJOR < 7
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    connection_->inhibit_reactivation(true);
-#pragma GCC diagnostic pop
-#endif
+    forbid_reconnecting(*connection_);
     const auto ms = [](Duration length) {
       return std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
     };
@@ -110,7 +127,9 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
         ms(settings.statement_timeout), ms(settings.lock_timeout)));
     read_only = answer[0][0].c_str() == std::string_view{"on"};
   } catch (const pqxx::failure& error) {
-    unavailable(first_line(error.what()));
+    unavailable(first_line(error.what()) + about_password(settings, error.what()));
+  } catch (const PasswordUnreadable& error) {
+    unavailable(error.what());
   }
   // Found out here and not by the first write: a server that is up for every
   // connection and down for every run would be told of each time.
@@ -152,12 +171,9 @@ void Session::prepare(const Statement& statement) {
 
 void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {
   const std::string sqlstate = sqlstate_of(error);
-  std::string reason = first_line(error.what());
+  const std::string reason = in_plain_words(first_line(error.what()));
   if (is_unavailable(error, sqlstate) || !connection_->is_open()) {
     broken_ = true;
-    if (reason.starts_with("Could not obtain client encoding")) {
-      reason = "the server closed the connection";  // what libpqxx 6.4 stumbles over then
-    }
     unavailable(sqlstate == read_only_sql_transaction ? takes_no_writes : reason);
   }
   if (sqlstate == "55P03") {

@@ -51,6 +51,18 @@ Address checked(std::string_view url) {
   return *std::move(address);
 }
 
+/// Where a password that the server did not take came from, for who has to set
+/// it right; empty for any other refusal.
+std::string about_password(std::string_view refusal, const config::Redis& settings) {
+  if (first_word(refusal) == "NOAUTH") {
+    return " Name a file that holds the password in [redis] password_file";
+  }
+  if (first_word(refusal) != "WRONGPASS") return {};
+  if (config::has_password(settings.url)) return "; the password is that of the URL";
+  const auto& source = settings.password;
+  return "; the password is that of " + (source.file.empty() ? source.credential : source.file);
+}
+
 struct FreeReply {
   void operator()(redisReply* reply) const noexcept { freeReplyObject(reply); }
 };
@@ -134,6 +146,7 @@ void Client::Close::operator()(redisContext* context) const noexcept { redisFree
 Client::Client(const config::Redis& settings, ServerState& state, Clock clock)
     : settings_(settings),
       address_(checked(settings.url)),
+      password_(address_.password),
       place_(describe(address_)),
       state_(state),
       clock_(std::move(clock)),
@@ -204,18 +217,8 @@ void Client::greet() {
     throw Failure("cannot connect: " + std::generic_category().message(error));
   }
 
-  std::vector<Command> greeting;
-  if (!address_.password.empty() && address_.username.empty()) {
-    greeting.push_back({"AUTH", address_.password});
-  } else if (!address_.password.empty()) {
-    greeting.push_back({"AUTH", address_.username, address_.password});
-  }
-  if (address_.database != 0) {
-    greeting.push_back({"SELECT", std::to_string(address_.database)});
-  }
-  greeting.push_back({"PING"});
   // One after another: a server that refuses says why only to the first.
-  for (const auto& command : greeting) {
+  for (const auto& command : greeting()) {
     std::vector<Reply> replies;
     send(command);
     exchange(1, begun, settings_.connect_timeout, replies);
@@ -223,9 +226,35 @@ void Client::greet() {
     // A user who may not PING is served all the same.
     const bool may_not_ping = command.front() == "PING" && first_word(reply.text) == "NOPERM";
     if (reply.kind == Reply::Kind::error && !may_not_ping) {
-      throw Failure("refuses to serve: " + reply.text);
+      throw Failure("refuses to serve: " + reply.text + about_password(reply.text, settings_));
     }
   }
+}
+
+std::vector<Command> Client::greeting() {
+  std::vector<Command> words;
+  if (address_.password.empty()) {
+    try {
+      password_ = read_password(settings_.password).value_or("");
+    } catch (const PasswordUnreadable& error) {
+      throw Failure(error.what());
+    }
+  }
+  if (password_.empty() && !address_.username.empty()) {
+    throw Failure(
+        "there is no password for the user of the URL; name a file that holds it in "
+        "[redis] password_file");
+  }
+  if (!password_.empty()) {
+    words.push_back({"AUTH"});
+    if (!address_.username.empty()) words.back().push_back(address_.username);
+    words.back().push_back(password_);
+  }
+  if (address_.database != 0) {
+    words.push_back({"SELECT", std::to_string(address_.database)});
+  }
+  words.push_back({"PING"});
+  return words;
 }
 
 /// Between two calls nothing is to be read: a socket that has something to read
@@ -276,7 +305,7 @@ void Client::exchange(std::size_t expected, Steady::time_point begun, Duration l
 void Client::fail(const std::string& what) {
   context_.reset();
   std::string text = place_ + ": " + what;
-  const auto& secret = address_.password;
+  const auto& secret = password_;
   for (auto at = text.find(secret); !secret.empty() && at != std::string::npos;
        at = text.find(secret, at + 3)) {
     text.replace(at, secret.size(), "***");

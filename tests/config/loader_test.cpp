@@ -38,11 +38,11 @@ config::Config read(const std::string& toml,
   return *std::move(loaded.config);
 }
 
-const config::Job& job(const config::Config& config, const std::string& name) {
+const config::Job& job(const config::Config& config, std::string_view name) {
   for (const auto& candidate : config.jobs) {
     if (candidate.name == name) return candidate;
   }
-  throw std::runtime_error("no job " + name);
+  throw std::runtime_error("no job " + std::string{name});
 }
 
 }  // namespace
@@ -303,5 +303,46 @@ TEST_CASE("a kind whose default trigger is wrong is the program's fault") {
     const std::vector<config::KindInfo> wrong = {
         {.name = "x", .summary = "", .default_trigger = trigger}};
     CHECK_THROWS_AS(config::parse(url_line, "f", wrong, no_environment()), std::logic_error);
+  }
+}
+
+TEST_CASE("passwords may lie in files, or be handed over by the service manager") {
+  const auto given = read(
+      "[postgres]\nurl = \"postgresql://u@db\"\npassword_file = \"/run/secrets/pg\"\n"
+      "[redis]\npassword_file = \"/run/secrets/redis\"\n");
+  CHECK(given.postgres.password.file == "/run/secrets/pg");
+  CHECK(given.postgres.password.credential.empty());
+  CHECK(given.redis.password.file == "/run/secrets/redis");
+  const auto handed_over = read("postgres.url = \"postgresql://u@db\"",
+                                environment_of({{"CREDENTIALS_DIRECTORY", "/run/cred/s"}}));
+  CHECK(handed_over.postgres.password.file.empty());
+  CHECK(handed_over.postgres.password.credential == "/run/cred/s/postgres.password");
+  CHECK(handed_over.redis.password.credential == "/run/cred/s/redis.password");
+  CHECK(config::print(handed_over, kinds()).find("/run/cred") == std::string::npos);
+}
+
+TEST_CASE("a password in the URL and one in a file are one too many") {
+  const std::string toml = url_line +
+                           "postgres.password_file = \"/p\"\n"
+                           "redis = { url = \"redis://:secret@h\", password_file = \"/r\" }\n";
+  const auto loaded = config::parse(toml, "f", kinds(), no_environment());
+  CHECK(texts_of(loaded) ==
+        std::vector<std::string>{
+            "f:2:26: postgres.password_file: the URL holds a password, too; allowed: one of them",
+            "f:3:54: redis.password_file: the URL holds a password, too; allowed: one of them"});
+  // A variable of the environment overrides what is in the file.
+  const auto config = read("postgres = { url = \"postgresql://u@db\", password_file = \"/p\" }",
+                           environment_of({{"DATABASE_URL", "postgresql://u:other@db"}}));
+  CHECK(config.postgres.url == "postgresql://u:other@db");
+}
+
+TEST_CASE("a password in a path's place is not shown") {
+  for (const auto* value : {"\"secret\"", "\"./secret\""}) {
+    const auto loaded = config::parse(
+        "postgres = { url = \"postgresql://\", password_file = " + std::string(value) + " }", "f",
+        kinds(), no_environment());
+    CHECK(texts_of(loaded) ==
+          std::vector<std::string>{"f:1:53: postgres.password_file: found text; allowed: an "
+                                   "absolute path in quotes, or \"\""});
   }
 }

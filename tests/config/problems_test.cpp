@@ -101,11 +101,11 @@ TEST_CASE("misspelt names get the nearest known one") {
        {"f:2:1: unknown key \"tiemzone\"; did you mean \"timezone\"?"}},
       {"nothing near: the known keys",
        "[redis]\npool = 3",
-       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, connect_timeout, "
+       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
       {"a table where there is none",
        "[redis.tls]\non = true",
-       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, connect_timeout, "
+       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
       {"nothing near: the known sections",
        "[webserver]\nport = 80",

@@ -88,10 +88,34 @@ TEST_CASE("Redis URLs") {
   CHECK(redis("redis://h/first").starts_with("found a database that is not a whole number"));
   CHECK(redis("redis://h?db=-1").starts_with("found a database that is not a whole number"));
   CHECK(redis("redis://h:0").starts_with("found a port that is not a number from 1 to 65535"));
+  CHECK(redis("redis://h?username=u") == "ok host=h port=6379 path= user=u password= db=0");
   CHECK(redis("redis://word@h").starts_with("found a '@' but no password before it"));
   CHECK(redis("unix://run/r.sock").starts_with("found no absolute path"));
   CHECK(redis("redis://h?dbb=1") ==
         "found the unknown query parameter \"dbb\"; did you mean \"db\"?");
+}
+
+TEST_CASE("whether a URL has a password") {
+  for (const auto* url : {"postgresql://u:p@h/db", "postgresql:///db?password=p", "redis://:p@h",
+                          "unix:///run/r.sock?db=1&password=p"}) {
+    CHECK(config::has_password(url));
+  }
+  for (const auto* url : {"postgresql://u@h/db", "postgresql://u:@h/db", "postgresql:///db",
+                          "postgresql:///db?password=&passfile=/p", "redis://h?username=u"}) {
+    CHECK_FALSE(config::has_password(url));
+  }
+}
+
+TEST_CASE("a parameter is added to a URL whatever is in it") {
+  const std::string odd = "p @:/?#&=%\xc3\xb6-_.~Z9";
+  const std::string encoded = "p%20%40%3A%2F%3F%23%26%3D%25%C3%B6-_.~Z9";
+  const auto with = [&](const char* url) { return config::with_parameter(url, "password", odd); };
+  CHECK(with("postgresql://u@h/db") == "postgresql://u@h/db?password=" + encoded);
+  CHECK(with("postgresql:///db?host=/run") == "postgresql:///db?host=/run&password=" + encoded);
+  CHECK(with("postgresql://u:a?b@h/db") == "postgresql://u:a?b@h/db?password=" + encoded);
+  CHECK(with("postgresql://") == "postgresql://?password=" + encoded);
+  CHECK(with("postgresql:///db?options=a/b@c").ends_with("a/b@c&password=" + encoded));
+  CHECK(postgres(with("postgresql://")).starts_with("ok "));
 }
 
 TEST_CASE("masked URLs keep all but the passwords") {

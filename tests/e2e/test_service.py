@@ -90,10 +90,31 @@ class Notify(Served):
             r"^STATUS=2 jobs; 1 call.* charged.* at \d\d:\d\d:\d\d in .*; postgres up; redis up$")
         daemon.notices.wait_for("^WATCHDOG=1$", times=3)
         daemon.signal(signal.SIGHUP)
-        daemon.log.wait_for("SIGHUP is ignored")
+        daemon.log.wait_for("reloaded: nothing has changed")
+        daemon.notices.wait_for("^RELOADING=1$")
+        daemon.notices.wait_for("^READY=1$", times=2)
         daemon.signal(signal.SIGTERM)
         daemon.notices.wait_for("^STOPPING=1$")
         self.assertEqual(daemon.wait(), 0)
+        platform.recount(self, self.postgres, self.database, {2: 1000})
+
+    def test_reload_takes_all_of_a_file_or_nothing(self):
+        platform.add_call(self.postgres, self.database, 1, age_s=200, balance=1000)
+        daemon = self.daemon(self.config, watchdog_us=200_000).ready()
+        text = self.config.read_text()
+        self.config.write_text(text + "[rates]\nvide = 1\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.log.wait_for(r"saathiid.toml:\d+:1: unknown key \"vide\"")
+        daemon.log.wait_for("reload refused: 1 error")
+        daemon.notices.wait_for("^READY=1$", times=2)
+        self.config.write_text(text + "[rates]\naudio = 11\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.log.wait_for("reloaded; now in force: rates.audio")
+        daemon.notices.wait_for("^READY=1$", times=3)
+        self.assertEqual(daemon.notices.count("^RELOADING=1$"), 2)
+        wait_until("the new rate", lambda: ["audio", "11"] in self.query(
+            "SELECT call_type, coins FROM saathii_tasks.coin_rate"))
+        self.assertEqual(daemon.stop(), 0)
         platform.recount(self, self.postgres, self.database, {2: 1000})
 
     def test_sigint_stops_too(self):

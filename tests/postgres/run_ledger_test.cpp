@@ -102,6 +102,25 @@ TEST_CASE("every outcome has its word in the ledger") {
   CHECK(db.outcomes() == "succeeded;failed;timed_out;skipped;coalesced;missed");
 }
 
+TEST_CASE("the past tells of the latest run, and of the latest success") {
+  Ledger db;
+  auto good = run(T - minutes{2});
+  good.counts = {{"charged", 312}};
+  good.reason = "312 calls charged";
+  db.ledger.record({good, run(T - minutes{1}, Outcome::failed), written_off(T, T, 1)});
+  auto past = db.ledger.past("a", T);
+  REQUIRE(past.last_run.has_value());
+  CHECK(past.last_run->outcome == Outcome::failed);
+  CHECK(past.last_run->scheduled_at == T - minutes{1});
+  CHECK(past.last_success == good.finished_at);
+  db.exec("DELETE FROM saathii_tasks.job_run WHERE outcome = 'failed'");
+  past = db.ledger.past("a", T);
+  CHECK(past.last_run->counts == good.counts);
+  CHECK(past.last_run->reason == good.reason);
+  CHECK(past.last_run->started_at == good.started_at);
+  CHECK(past.last_run->run_id == good.run_id);
+}
+
 TEST_CASE("the past is the latest tick up to now, and those offered ahead of it") {
   Ledger db;
   db.record({run(T - minutes{2}), run(T), run(T + minutes{1}, Outcome::failed),

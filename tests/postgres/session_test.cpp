@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "support/platform_db.hpp"
+#include "support/temporary_file.hpp"
 
 namespace saathii::test {
 
@@ -32,6 +33,10 @@ struct Database : PlatformDb {
 
   ServerState state{"postgres"};
 };
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 int backend_of(Session& session) {
   return session.autocommit(
@@ -110,7 +115,7 @@ TEST_CASE("a statement that takes too long is cancelled") {
   Session session(settings, db.state);
   CHECK_THROWS_WITH(
       session.autocommit([](auto& each) { return each.exec("SELECT pg_sleep(600)").size(); }),
-      Catch::Matchers::Contains("statement timeout"));
+      Catch::Matchers::ContainsSubstring("statement timeout"));
   CHECK(session.usable());
   CHECK(db.state.snapshot().state == ServerState::State::up);
 }
@@ -302,9 +307,60 @@ TEST_CASE("a session whose statements no longer fit a changed table is thrown aw
   };
   CHECK(read() == 2);
   db.exec("ALTER TABLE box ALTER COLUMN name TYPE varchar(30)");
-  CHECK_THROWS_WITH(read(), Catch::Matchers::Contains("must not change result type"));
+  CHECK_THROWS_WITH(read(), Catch::Matchers::ContainsSubstring("must not change result type"));
   CHECK_FALSE(session.usable());
   CHECK(db.state.snapshot().state == ServerState::State::up);
+}
+
+TEST_CASE("a session is opened with the password that the file holds then") {
+  Database db;
+  const auto role = db.value("SELECT current_database()");
+  db.exec(
+      "DO $$BEGIN CREATE ROLE saathii_by_password; EXCEPTION WHEN duplicate_object OR "
+      "unique_violation THEN NULL; END$$");
+  const auto change = [&](const std::string& sql) {
+    // Roles are the server's: a membership may be changed by another test just then.
+    db.exec("SELECT pg_advisory_lock(7305817307)");
+    db.exec(sql);
+    db.exec("SELECT pg_advisory_unlock(7305817307)");
+  };
+  change("CREATE ROLE \"" + role + "\" LOGIN IN ROLE saathii_by_password PASSWORD 'f?rst @word&'");
+  TemporaryFile file;
+  auto settings = db.owner_settings();
+  settings.url = ServerUrl().database_as(role, role);
+  const auto refusal = [&] {
+    try {
+      Session session(settings, db.state);
+      return std::string{"none"};
+    } catch (const Unavailable& error) {
+      CHECK(db.state.snapshot().last_error == error.what());
+      CHECK_FALSE(contains(error.what(), "word&"));
+      return std::string{error.what()};
+    }
+  };
+  CHECK(contains(refusal(), "no password supplied"));
+  CHECK(contains(refusal(), "[postgres] password_file"));
+  settings.password.file = file.path();
+  CHECK(refusal() == "the password file " + file.path() +
+                         " does not exist: write the password into it, or correct password_file");
+  file.write("second word&\n");
+  CHECK(contains(refusal(), "password authentication failed"));
+  CHECK(contains(refusal(), "; the password is that of " + file.path()));
+  file.write("f?rst @word&\n");
+  CHECK(refusal() == "none");
+
+  // Changed at the server, then in the file: the next session has it.
+  change("ALTER ROLE \"" + role + "\" PASSWORD 'second word&'");
+  CHECK(contains(refusal(), "password authentication failed"));
+  file.write("second word&");
+  CHECK(refusal() == "none");
+  CHECK(db.state.snapshot().state == ServerState::State::up);
+
+  settings.password = {"", file.path()};
+  CHECK(refusal() == "none");
+  settings.url += "&password=of_the_url_word%26";
+  CHECK(contains(refusal(), "; the password is that of the URL"));
+  change("DROP ROLE \"" + role + "\"");
 }
 
 TEST_CASE("no error holds the password") {
@@ -324,10 +380,11 @@ TEST_CASE("no error holds the password") {
   } catch (const std::exception& error) {
     const std::string what = error.what();
     CHECK_FALSE(what.empty());
-    CHECK_THAT(what, !Catch::Matchers::Contains("secret") && !Catch::Matchers::Contains("zzcret") &&
-                         !Catch::Matchers::Contains("zzret"));
+    CHECK_THAT(what, !Catch::Matchers::ContainsSubstring("secret") &&
+                         !Catch::Matchers::ContainsSubstring("zzcret") &&
+                         !Catch::Matchers::ContainsSubstring("zzret"));
   }
-  CHECK_THAT(state.snapshot().last_error, !Catch::Matchers::Contains("secret"));
+  CHECK_THAT(state.snapshot().last_error, !Catch::Matchers::ContainsSubstring("secret"));
 }
 
 }  // namespace saathii::test

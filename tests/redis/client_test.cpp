@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../support/redis_server.hpp"
+#include "../support/temporary_file.hpp"
 #include "catch.hpp"
 #include "saathii/base/errors.hpp"
 #include "scripted_server.hpp"
@@ -17,6 +18,7 @@ using saathii::redis::Command;
 using saathii::redis::Reply;
 using saathii::test::RedisServer;
 using saathii::test::ScriptedServer;
+using saathii::test::TemporaryFile;
 
 namespace {
 
@@ -247,6 +249,40 @@ TEST_CASE("AUTH: needed, wrong and right, the password is in no text") {
   Client named(patient(server.url("daemon:word")), state);
   CHECK(named.command({"SET", "a", "1"}).text == "OK");
   CHECK(contains(failure_of(named, {"FLUSHALL"}), "refuses to serve: NOPERM"));
+}
+
+TEST_CASE("AUTH by the password that the file holds at that time") {
+  RedisServer server({"--requirepass", "first word"});
+  ServerState state("redis");
+  Hands hands;
+  TemporaryFile file;
+  auto settings = patient(server.url());
+  settings.password.file = file.path();
+  Client client(settings, state, hands.clock());
+  const auto later = [&] {
+    hands.now += 1min;
+    return failure_of(client);
+  };
+  CHECK(contains(failure_of(client), "the password file " + file.path() + " does not exist"));
+  file.write("second word\n");
+  const auto refused = later();
+  CHECK(contains(refused, "refuses to serve: WRONGPASS"));
+  CHECK(contains(refused, "; the password is that of " + file.path()));
+  CHECK_FALSE(contains(refused, "second word"));
+
+  Client right(patient(server.url(":first%20word")), state);
+  right.pipeline({{"CONFIG", "SET", "requirepass", "second word"},
+                  {"ACL", "SETUSER", "daemon", "on", ">third", "~*", "&*", "+@all"}});
+  hands.now += 1min;
+  CHECK(client.command({"PING"}).text == "PONG");
+
+  auto named = patient(server.url() + "?username=daemon");
+  Client nobody(named, state);
+  CHECK(contains(failure_of(nobody), "there is no password for the user of the URL"));
+  file.write("third");
+  named.password.credential = file.path();
+  Client daemon(named, state);
+  CHECK(daemon.command({"ACL", "WHOAMI"}).text == "daemon");
 }
 
 TEST_CASE("a server's text that repeats the password is masked") {

@@ -378,8 +378,16 @@ class Harness {
   }
 
   void start() {
+    prepare();
+    run();
+  }
+
+  /// The two halves of start(): in between, observers can be added.
+  void prepare() {
     runner =
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
+  }
+  void run() {
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
     REQUIRE(diary.wait_for("armed " + std::to_string(specs.size())));
   }

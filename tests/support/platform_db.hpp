@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <pqxx/pqxx>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -21,6 +20,7 @@
 #include "saathii/config/config.hpp"
 #include "saathii/postgres/migrations.hpp"
 #include "saathii/postgres/pool.hpp"
+#include "saathii/postgres/pqxx.hpp"
 
 // A platform's database of a test's own, on the server of
 // SAATHII_TEST_DATABASE_URL. Tests may run in parallel.

@@ -32,9 +32,9 @@ class Face final : public runner::Observer {
   };
   static constexpr Duration shutdown_grace = std::chrono::seconds{5};
 
-  Face(Around around, const config::Config& config, CourierOptions options = {});
+  explicit Face(Around around, CourierOptions options = {});
 
-  /// At the start and after a reload.
+  /// At the start and after a reload; nothing is told before.
   void configure(const config::Config& config);
 
   void health_changed(const health::Report& report);

@@ -24,12 +24,14 @@ struct Postgres {
   Duration lock_timeout = std::chrono::seconds{5};
   Duration tcp_user_timeout = std::chrono::seconds{15};
   bool migrate_at_start = false;
+  PasswordSource password = {};  ///< for a URL without one
 };
 
 struct Redis {
   std::string url = "redis://127.0.0.1:6379/0";  ///< holds a secret
   Duration connect_timeout = std::chrono::seconds{1};
   Duration command_timeout = std::chrono::seconds{2};
+  PasswordSource password = {};  ///< for a URL without one
 };
 
 /// Coins for one started minute.

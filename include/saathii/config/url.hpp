@@ -20,7 +20,8 @@ struct RedisAddress {
 };
 
 /// Reads "redis://[[user]:password@]host[:port][/db]" or
-/// "unix://[[user]:password@]/path/to.sock[?db=N]". On failure returns nothing
+/// "unix://[[user]:password@]/path/to.sock[?db=N]"; a user whose password is
+/// elsewhere is given as "?username=user". On failure returns nothing
 /// and sets `error` to what was found and what is allowed.
 [[nodiscard]] std::optional<RedisAddress> parse_redis_url(std::string_view url, std::string& error);
 
@@ -30,6 +31,13 @@ struct RedisAddress {
 /// and sets `error`.
 [[nodiscard]] std::optional<std::string> parse_postgres_url(std::string_view url,
                                                             std::string& error);
+
+/// Whether a URL that one of the two takes holds a password of the server's.
+[[nodiscard]] bool has_password(std::string_view url);
+
+/// The URL of PostgreSQL with one more parameter in its query, percent-encoded.
+[[nodiscard]] std::string with_parameter(std::string url, std::string_view name,
+                                         std::string_view value);
 
 /// A URL with its passwords replaced by "***", those of the query too. Of text
 /// that is not a URL nothing is shown but the scheme.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <pqxx/pqxx>
 #include <random>
 #include <set>
 #include <stop_token>
@@ -13,6 +12,7 @@
 #include "saathii/base/errors.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/config.hpp"
+#include "saathii/postgres/pqxx.hpp"
 #include "saathii/postgres/statement.hpp"
 
 namespace saathii::postgres {
@@ -30,8 +30,9 @@ inline constexpr int max_transaction_tries = 5;
 /// what it had set would be lost silently. Once broken it is thrown away.
 class Session {
  public:
-  /// Connects. Throws Unavailable within about connect_timeout, and for a server
-  /// that takes no writes; std::invalid_argument for a URL that
+  /// Connects, with the password as its file holds it now. Throws Unavailable
+  /// within about connect_timeout, for a server that takes no writes and for a
+  /// password that cannot be read; std::invalid_argument for a URL that
   /// config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
   ~Session();
@@ -67,11 +68,7 @@ class Session {
   pqxx::result exec(pqxx::transaction_base& transaction, const Statement& statement,
                     const Args&... args) {
     prepare(statement);
-#if PQXX_VERSION_MAJOR >= 7
-    return transaction.exec(pqxx::prepped{statement.name}, pqxx::params{args...});
-#else
-    return transaction.exec_prepared(statement.name, args...);
-#endif
+    return exec_prepared(transaction, statement.name, args...);
   }
 
   /// Makes whatever the session waits for fail at once: it is broken then. The

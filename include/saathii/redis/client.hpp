@@ -38,11 +38,11 @@ struct Reply {
 
 /// One connection, made when first needed, for one thread at a time.
 ///
-/// Making it (with AUTH and SELECT) takes at most connect_timeout, beyond which
-/// only the system's resolver of host names can wait; each 1000 commands take at
-/// most command_timeout. After any failure the connection is thrown away. While
-/// a server cannot be reached, calls fail at once with the last error until a
-/// backoff (at most 5 s, with jitter) has passed, so that it costs a run little.
+/// Making it (with AUTH, by the password as its file holds it then, and SELECT) takes at most
+/// connect_timeout, beyond which only the system's resolver of host names can wait; each 1000
+/// commands take at most command_timeout. After any failure the connection is thrown away. While a
+/// server cannot be reached, calls fail at once with the last error until a backoff (at most 5 s,
+/// with jitter) has passed, so that it costs a run little.
 class Client {
  public:
   /// What the backoff reads the time from; tests give their own.
@@ -83,10 +83,12 @@ class Client {
   void exchange(std::size_t expected, std::chrono::steady_clock::time_point begun, Duration limit,
                 std::vector<Reply>& replies);
   void send(const Command& command);
+  std::vector<Command> greeting();
   [[noreturn]] void fail(const std::string& what);
 
   const config::Redis settings_;
   const Address address_;
+  std::string password_;     ///< of the connection; secret
   const std::string place_;  ///< for messages: "redis at 127.0.0.1:6379"
   ServerState& state_;
   const Clock clock_;

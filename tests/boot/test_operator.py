@@ -1,0 +1,330 @@
+"""An operator's life with the package, on a booted machine, in the order of the story."""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import unittest
+
+from machine import Machine
+
+CONFIG = "/etc/saathii/saathiid.toml"
+CALLS = 400
+OPENING = 1000
+
+
+class Operator(unittest.TestCase):
+    """Each test goes on where the one before it left the machine."""
+
+    machine: Machine
+    broken = False
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.TemporaryDirectory(prefix="saathii-boot-", dir=os.environ.get(
+            "SAATHII_BOOT_WORK"))
+        cls.machine = Machine(os.environ["SAATHII_BOOT_ROOT"], cls.work.name)
+        packages = cls.machine.root / "packages"
+        packages.mkdir()
+        for name in ("SAATHII_BOOT_DEB", "SAATHII_BOOT_NEWER_DEB"):
+            source = pathlib.Path(os.environ[name])
+            (packages / f"{name.lower()}.deb").write_bytes(source.read_bytes())
+        try:
+            cls.machine.boot(os.environ["SAATHII_BOOT_SOURCE"])
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.machine.shut_down()
+        cls.work.cleanup()
+
+    def setUp(self):
+        if Operator.broken:
+            self.fail("what came before it failed")
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors) if result else 0
+        super().run(result)
+        if result and len(result.failures) + len(result.errors) > before:
+            Operator.broken = True
+
+    def ctl(self, *words, **options):
+        return self.machine.run("saathiictl", "--no-pager", *words, **options)
+
+    def sql(self, text):
+        return self.machine.sql(text)
+
+    def is_active(self):
+        return self.machine.unit("ActiveState") == "active"
+
+    def charged_up_to_now(self):
+        return self.sql("""
+          SELECT count(*) FROM user_calls c WHERE status = 'ongoing' AND
+            (SELECT count(*) FROM saathii_tasks.call_charge h WHERE h.call_id = c.call_id)
+            < floor(extract(epoch FROM now() - start_time) / 60)::int + 1""") == [["0"]]
+
+    def start_calls(self, first):
+        """Calls that the API began two minutes ago, whose parties are there."""
+        self.sql(f"""
+          INSERT INTO users (user_id, username, dob, phone) SELECT id, 'u' || id, '1990-01-01', id
+            FROM generate_series({2 * first}, {2 * (first + CALLS) - 1}) id;
+          INSERT INTO user_wallets (user_id, balance_coins) SELECT id, {OPENING}
+            FROM generate_series({2 * first}, {2 * (first + CALLS) - 1}) id;
+          INSERT INTO user_status (user_id, is_online, is_busy, wait_time, last_seen)
+            SELECT id, true, true, 101, now() + interval '1 hour'
+            FROM generate_series({2 * first}, {2 * (first + CALLS) - 1}) id;
+          INSERT INTO user_calls (call_id, user_id, listener_id, call_type, start_time,
+                                  coins_spent)
+            SELECT id, 2 * id, 2 * id + 1, 'audio', now() - interval '130 s', 10
+            FROM generate_series({first}, {first + CALLS - 1}) id;""")
+
+    def assert_charged_exactly(self):
+        """Once, without gaps, and wallets and calls agree with the ledger."""
+        self.assertEqual(self.sql(f"""
+          SELECT 'minutes of call ' || call_id FROM saathii_tasks.call_charge
+            GROUP BY call_id HAVING max(minute) <> count(*) OR min(minute) <> 1
+          UNION ALL
+          SELECT 'coins of call ' || c.call_id FROM user_calls c
+            WHERE c.coins_spent <> (SELECT sum(coins) FROM saathii_tasks.call_charge h
+                                     WHERE h.call_id = c.call_id)
+          UNION ALL
+          SELECT 'wallet of ' || w.user_id FROM user_wallets w
+            JOIN user_calls c ON c.user_id = w.user_id
+            WHERE w.balance_coins <> {OPENING} - (
+              SELECT coalesce(sum(coins), 0) FROM saathii_tasks.call_charge h
+               WHERE h.call_id = c.call_id AND source = 'saathiid')
+          UNION ALL
+          SELECT 'transactions of ' || w.user_id FROM user_wallets w
+            JOIN user_calls c ON c.user_id = w.user_id
+            WHERE w.balance_coins <> {OPENING} + (
+              SELECT coalesce(sum(coins_change), 0) FROM user_transactions t
+               WHERE t.wallet_id = w.wallet_id)"""), [])
+
+    # Install
+
+    def test_01_install(self):
+        done = self.machine.run("dpkg", "-i", "/packages/saathii_boot_deb.deb")
+        self.assertIn("systemctl enable --now saathiid", done.stdout)
+        self.assertEqual(self.machine.run("stat", "-c", "%U %G %a", CONFIG).stdout.split(),
+                         ["root", "saathiid", "640"])
+        self.assertEqual(self.machine.unit("ActiveState"), "inactive")
+        self.machine.run("id", "saathiid")
+
+    def test_02_prepare_the_database(self):
+        self.sql_as_superuser = self.machine.sql("CREATE DATABASE saathii", "postgres")
+        self.sql(self.machine.read("/src/tests/platform/schema.sql"))
+        owner = "postgresql:///saathii?host=/run/postgresql"
+        self.machine.shell(f"DATABASE_URL='{owner}' runuser -u postgres -- saathiid "
+                           "--config /etc/saathii/saathiid.toml --migrate", check=False)
+        done = self.machine.run("runuser", "-u", "postgres", "--", "env", f"DATABASE_URL={owner}",
+                                "saathiid", "--config", "/usr/share/doc/saathiid/none", "--migrate",
+                                check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.machine.shell(f"DATABASE_URL='{owner}' PGUSER=postgres "
+                           "setpriv --reuid postgres --regid saathiid --clear-groups "
+                           "saathiid --migrate")
+        self.sql(self.machine.read("/usr/share/saathiid/saathiid-role.sql"))
+        self.sql("ALTER ROLE saathiid PASSWORD 'p%w'")
+        self.machine.shell("umask 077; echo 'p%w' >/etc/saathii/credentials/postgres.password")
+        text = self.machine.read(CONFIG)
+        url = 'url = "postgresql://saathiid@/saathii?host=/run/postgresql"'
+        self.assertIn(url, text)
+        text = text.replace(url, 'url = "postgresql://saathiid@127.0.0.1/saathii"')
+        self.machine.put(CONFIG, text.replace('[jobs.coin_deduction]\nevery = "1m"',
+                                              '[jobs.coin_deduction]\nevery = "1s"'))
+        self.machine.run("saathiid", "--check-config")
+        # So that the watchdog acts within the test.
+        self.machine.run("mkdir", "-p", "/etc/systemd/system/saathiid.service.d")
+        self.machine.put("/etc/systemd/system/saathiid.service.d/test.conf",
+                         "[Service]\nWatchdogSec=10\nRestartSec=100ms\n")
+        self.machine.run("systemctl", "daemon-reload")
+
+    # Start and look
+
+    def test_03_start(self):
+        self.start_calls(1)
+        began = time.monotonic()
+        self.machine.run("systemctl", "enable", "--now", "saathiid")
+        print(f"      systemctl enable --now saathiid: {time.monotonic() - began:.2f} s")
+        self.assertTrue(self.is_active())
+        self.machine.wait_until("the charges", self.charged_up_to_now)
+        self.assert_charged_exactly()
+
+    def test_04_status(self):
+        self.machine.wait_until("health", lambda: self.ctl("health", check=False).returncode == 0)
+        shown = self.ctl("status").stdout
+        for word in ("coin_deduction", "badge_assignment", "postgres", "redis", "ok"):
+            self.assertIn(word, shown)
+        status = self.machine.unit("StatusText")
+        self.assertRegex(status, "^5 jobs; .*postgres up; redis up")
+        jobs = json.loads(self.ctl("jobs", "--json=short").stdout)
+        self.assertEqual(len(jobs), 5)
+
+    def test_05_sandbox(self):
+        done = self.machine.run("systemd-analyze", "security", "saathiid", "--threshold=11",
+                                "--no-pager", check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        print("      " + done.stdout.strip().splitlines()[-1])
+
+    def test_06_anybody_may_read_and_only_root_may_act(self):
+        anybody = ("runuser", "-u", "nobody", "--", "saathiictl", "--no-pager")
+        self.machine.run(*anybody, "status")
+        for words in (("run", "log_rotation"), ("pause", "log_rotation"), ("reload",),
+                      ("call", "1")):
+            done = self.machine.run(*anybody, *words, check=False)
+            self.assertNotEqual(done.returncode, 0, words)
+            self.assertIn("not allowed", done.stderr.lower() + done.stdout.lower(), words)
+
+    # Reload
+
+    def test_07_edit_with_an_error_and_reload(self):
+        text = self.machine.read(CONFIG)
+        self.machine.put(CONFIG, text + "\n[rates]\naudoi = 11\n")
+        done = self.machine.run("systemctl", "reload", "saathiid", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertTrue(self.is_active())
+        done = self.ctl("reload", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"saathiid\.toml:\d+:\d+: ")
+        self.machine.put(CONFIG, text)
+
+    def test_08_edit_and_reload(self):
+        text = self.machine.read(CONFIG)
+        self.machine.put(CONFIG, text.replace("\naudio = 10\n", "\naudio = 11\n")
+                         .replace('drain_timeout = "20s"', 'drain_timeout = "21s"'))
+        done = self.ctl("reload")
+        self.assertIn("rates.audio", done.stdout)
+        self.assertIn("service.drain_timeout", done.stdout)
+        self.machine.put(CONFIG, text)
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            self.machine.run("systemctl", "reload", "saathiid")
+            took.append(time.monotonic() - began)
+        took.sort()
+        print(f"      systemctl reload, 5 jobs: median {took[10] * 1000:.0f} ms, "
+              f"longest {took[-1] * 1000:.0f} ms (with nsenter)")
+        self.assertTrue(self.is_active())
+
+    # Run, pause, journal
+
+    def test_09_run_and_history(self):
+        done = self.ctl("run", "log_rotation", "--wait")
+        self.assertIn("succeeded", done.stdout + done.stderr)
+        runs = json.loads(self.ctl("history", "log_rotation", "--json=short").stdout)
+        run_id = runs[0]["run_id"]
+        lines = self.machine.journal(f"RUN_ID={run_id}")
+        self.assertTrue(any(line.get("JOB") == "log_rotation" for line in lines))
+        self.assertEqual(self.ctl("run", "no_such_job", check=False).returncode, 1)
+
+    def test_10_pause_holds_over_a_restart(self):
+        self.ctl("pause", "coin_deduction")
+        self.machine.run("systemctl", "restart", "saathiid")
+        self.assertIn("paused", self.ctl("show", "coin_deduction").stdout)
+        self.assertEqual(self.ctl("health", check=False).returncode, 1)
+        self.machine.wait_until("a skipped tick", lambda: self.sql(
+            "SELECT count(*) > 0 FROM saathii_tasks.job_run WHERE job = 'coin_deduction' "
+            "AND outcome = 'skipped' AND reason LIKE 'the job was paused by %'") == [["t"]])
+        self.ctl("resume", "coin_deduction")
+        self.machine.wait_until("health", lambda: self.ctl("health", check=False).returncode == 0)
+
+    def test_11_journal_and_catalog(self):
+        lines = self.machine.journal("JOB=coin_deduction")
+        ended = [line for line in lines if "RUN_ID" in line and "MESSAGE_ID" in line]
+        self.assertTrue(ended)
+        explained = self.machine.run("journalctl", "-x", "-u", "saathiid", "--no-pager",
+                                     "JOB=coin_deduction").stdout
+        self.assertIn("-- Defined-By: saathiid", explained)
+        self.assertIn("saathiictl", explained)
+
+    def test_12_receipt(self):
+        shown = self.ctl("call", "1").stdout
+        self.assertIn("audio", shown)
+        self.assertIn(str(OPENING), shown)
+        self.ctl("wallet", "2")
+
+    # What goes wrong
+
+    def test_13_kill(self):
+        self.machine.run("systemctl", "kill", "-s", "KILL", "saathiid")
+        self.machine.wait_until("a restart", lambda: self.machine.unit("NRestarts") == "1"
+                                and self.is_active())
+        self.machine.wait_until("the charges", self.charged_up_to_now)
+        self.assert_charged_exactly()
+
+    def test_14_watchdog(self):
+        before = self.machine.unit("MainPID")
+        self.machine.run("kill", "-STOP", before)
+        self.machine.wait_until("the watchdog", lambda: self.machine.unit("NRestarts") == "2"
+                                and self.is_active())
+        self.assertNotEqual(self.machine.unit("MainPID"), before)
+
+    def test_15_postgres_gone_for_longer_than_the_watchdog(self):
+        pid = self.machine.unit("MainPID")
+        self.machine.run("systemctl", "stop", "postgresql")
+        self.machine.wait_until("health", lambda: self.ctl("health", check=False).returncode == 1)
+        self.assertIn("postgres", self.ctl("health", check=False).stdout)
+        # Twice the watchdog's time by the machine's own clock.
+        self.machine.run("sleep", "20")
+        self.assertEqual(self.machine.unit("MainPID"), pid)
+        self.machine.run("systemctl", "start", "postgresql")
+        self.machine.wait_until("health", lambda: self.ctl("health", check=False).returncode == 0)
+        self.machine.wait_until("the charges", self.charged_up_to_now)
+        self.assert_charged_exactly()
+
+    def test_16_bad_configuration_is_not_restarted(self):
+        text = self.machine.read(CONFIG)
+        self.machine.put(CONFIG, text + "\n[rates]\naudoi = 11\n")
+        self.machine.run("systemctl", "restart", "saathiid", check=False)
+        self.assertEqual(self.machine.unit("ActiveState"), "failed")
+        self.assertEqual(self.machine.unit("ExecMainStatus"), "78")
+        self.machine.put(CONFIG, text)
+        self.machine.run("systemctl", "start", "saathiid")
+
+    # Upgrade and leave
+
+    def test_17_upgrade_in_mid_charge(self):
+        self.start_calls(1000)
+        began = time.monotonic()
+        self.machine.run("dpkg", "-i", "/packages/saathii_boot_newer_deb.deb")
+        print(f"      upgrade: {time.monotonic() - began:.1f} s")
+        self.assertTrue(self.is_active())
+        self.assertIn("+newer", self.machine.run("dpkg-query", "-W", "saathiid").stdout)
+        self.machine.wait_until("the charges", self.charged_up_to_now)
+        self.assert_charged_exactly()
+
+    def test_18_idle_figures(self):
+        pid = self.machine.unit("MainPID")
+        status = self.machine.read(f"/proc/{pid}/status")
+        rss = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        print(f"      resident: {int(rss) / 1024:.1f} MB (after {2 * CALLS} calls)")
+
+    def test_19_stop(self):
+        self.machine.run("systemctl", "stop", "saathiid")
+        self.assertEqual(self.machine.unit("Result"), "success")
+        done = self.ctl("health", check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("systemctl", done.stderr)
+
+    def test_20_remove_and_purge(self):
+        self.machine.run("systemctl", "start", "saathiid")
+        self.machine.run("dpkg", "-r", "saathiid")
+        self.assertEqual(self.machine.unit("ActiveState"), "inactive")
+        self.machine.run("test", "-e", CONFIG)
+        self.machine.run("dpkg", "-P", "saathiid")
+        for path in ("/etc/saathii", "/var/lib/saathiid", "/usr/bin/saathiictl"):
+            self.assertNotEqual(self.machine.run("test", "-e", path, check=False).returncode, 0,
+                                path)
+        self.assertNotEqual(self.sql("SELECT count(*) FROM saathii_tasks.call_charge"), [["0"]])
+
+
+if __name__ == "__main__":
+    program = unittest.main(exit=False, verbosity=2)
+    total = program.result
+    bad = len(total.failures) + len(total.errors)
+    print(f"{total.testsRun - bad} passed, {bad} failed")
+    sys.exit(bad != 0)

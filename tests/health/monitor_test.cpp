@@ -1,0 +1,78 @@
+#include "saathii/health/monitor.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "runner/support.hpp"
+
+namespace saathii::health {
+
+namespace {
+
+using namespace runner::test;
+
+/// A runner with a monitor whose reports the test waits for.
+struct Setup {
+  Setup() { work = &harness.add(minutely("charge")); }
+
+  void start(std::vector<std::string> folders = {}) {
+    harness.prepare();
+    monitor = std::make_unique<Monitor>(*harness.runner, std::vector<const ServerState*>{&redis},
+                                        harness.runner->add_side_worker(1));
+    monitor->configure({}, std::move(folders));
+    monitor->on_change([this](const Report& report) {
+      reports.change([&](auto& all) { all.push_back(report); });
+    });
+    harness.runner->add_observer(*monitor);
+    harness.run();
+  }
+
+  [[nodiscard]] bool wait_for(Level level, std::size_t findings) {
+    return reports.wait([&](const auto& all) {
+      return !all.empty() && all.back().level == level && all.back().findings.size() == findings;
+    });
+  }
+
+  ServerState redis{"redis"};
+  Watched<std::vector<Report>> reports;
+  std::unique_ptr<Monitor> monitor;
+  Harness harness;
+  FakeWork* work;
+};
+
+TEST_CASE("a change of health is told once, and so is that it is well again") {
+  Setup setup;
+  setup.start();
+  setup.redis.report_down("connection refused");
+  setup.harness.runner->server_changed(false);
+  REQUIRE(setup.wait_for(Level::degraded, 1));
+  setup.harness.runner->server_changed(false);
+  setup.redis.report_up();
+  setup.harness.runner->server_changed(true);
+  REQUIRE(setup.wait_for(Level::ok, 0));
+  CHECK(setup.reports.get().size() == 2);
+}
+
+TEST_CASE("a failed run degrades health, and the next success mends it") {
+  Setup setup;
+  setup.work->answer({{runner::Result::Status::failed, "no such table", {}}});
+  setup.start();
+  setup.harness.clock.pass_to(noon + 1min);
+  REQUIRE(setup.wait_for(Level::degraded, 1));
+  REQUIRE(setup.harness.clock.wait_until_armed(noon + 2min));
+  setup.harness.clock.pass_to(noon + 2min);
+  REQUIRE(setup.wait_for(Level::ok, 0));
+}
+
+TEST_CASE("the folders' disks are looked at, beside the loop") {
+  Setup setup;
+  setup.start({SAATHII_SOURCE_DIR, "/nonexistent"});
+  REQUIRE(setup.wait_for(Level::degraded, 1));
+  const auto disks = setup.harness.on_loop([&] { return setup.monitor->disks(); });
+  REQUIRE(disks.size() == 2);
+  CHECK(disks[0].size_bytes > 0);
+  CHECK(disks[1].error == "cannot be looked at: No such file or directory");
+}
+
+}  // namespace
+
+}  // namespace saathii::health
