@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "app/command_line.hpp"
+#include "app/http_face.hpp"
 #include "app/once.hpp"
 #include "app/pause_file.hpp"
 #include "app/reloader.hpp"
@@ -50,8 +51,12 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   runner::SideWorker& files = runner.add_side_worker(8);
   app::Reloader reloader{{runner, files, pool, redis_state}, file, jobs::kind_infos(), config};
   runner.on_hangup([&reloader] { reloader.reload_in_background(); });
-  health::Monitor health{runner, servers, runner.add_side_worker(1)};
+  runner::SideWorker& disks = runner.add_side_worker(1);
+  health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
+  app::HttpFace http{
+      {runner, health, pool, {{"files", &files}, {"disks", &disks}}, options.ledger.queue_limit}};
+  runner.add_observer(http);
   alert::Face alerts{app::around_alerts(runner)};
   runner.add_observer(alerts);
   health.on_change([&](const health::Report& report) {
@@ -60,7 +65,9 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
+    log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed));
+    http.configure(changed.http);
     alerts.configure(changed);
   };
   follow(config);
@@ -79,13 +86,19 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   return ending.exit_code;
 }
 
-int check(const config::Loaded& loaded, const std::string& file) {
+int check(const config::Loaded& loaded, const app::CommandLine& command) {
   for (const config::Problem& problem : loaded.problems) {
     std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
   if (!loaded.config) {
-    std::fprintf(stderr, "saathiid: %s in the configuration %s; nothing was done\n",
-                 counted(loaded.problems.size(), "error").c_str(), file.c_str());
+    const std::string summary = counted(loaded.problems.size(), "error") +
+                                " in the configuration " + command.config_file +
+                                "; nothing was done";
+    if (command.action == app::Action::serve && log::is_journal()) {
+      log::error(log::Message::configuration_refused, summary, {{"FILE", command.config_file}});
+    } else {
+      std::fprintf(stderr, "saathiid: %s\n", summary.c_str());
+    }
     return app::exit_configuration;
   }
   return app::exit_ok;
@@ -94,7 +107,7 @@ int check(const config::Loaded& loaded, const std::string& file) {
 int act(const app::CommandLine& command) {
   const auto kinds = jobs::kind_infos();
   const auto loaded = config::load(command.config_file, kinds, config::process_environment());
-  if (const int code = check(loaded, command.config_file); code != app::exit_ok) {
+  if (const int code = check(loaded, command); code != app::exit_ok) {
     return code;
   }
   const config::Config& config = *loaded.config;
@@ -135,8 +148,9 @@ int main(int argc, char** argv) {
   try {
     return act(parsed.command);
   } catch (const std::exception& error) {
-    log::error(std::string{"saathiid ends because of a fault that it does not expect: "} +
-               error.what());
+    log::error(
+        log::Message::fault,
+        std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
     return app::exit_failure;
   }
 }

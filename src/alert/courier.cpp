@@ -34,10 +34,10 @@ std::vector<log::Field> fields_of(const std::string& channel, const Delivery& de
 }
 
 /// Not folded: each alert has its line, and how many there are is bounded.
-void tell(log::Level level, const std::string& text, const std::string& channel,
+void tell(log::Level level, log::Message id, const std::string& text, const std::string& channel,
           const Delivery& delivery) {
   const log::Scope scope(fields_of(channel, delivery));
-  log::write_unfolded(level, text);
+  log::write_unfolded(level, id, text);
 }
 
 /// The process's signals are the loop's: this thread gets none, and neither do
@@ -138,7 +138,7 @@ void Courier::remember_undelivered(const Message& message) {
 void Courier::lose(const Entry& entry, const std::string& why) {
   remember_undelivered(entry.delivery.letter->message);
   ++counts_.given_up;
-  tell(log::Level::warning,
+  tell(log::Level::warning, log::Message::alert_failed,
        fmt::format("alert not sent by {}: {}: {}", name_, entry.delivery.letter->title, why), name_,
        entry.delivery);
 }
@@ -178,7 +178,7 @@ void Courier::attempt(std::unique_lock<std::mutex>& lock) {
   Entry entry = std::move(queue_.front());
   queue_.pop_front();
   if (is_pointless(entry.delivery.letter->message)) {
-    tell(log::Level::info,
+    tell(log::Level::info, log::Message::none,
          fmt::format("alert not sent by {}: {}: its opening was not sent either", name_,
                      entry.delivery.letter->title),
          name_, entry.delivery);
@@ -216,7 +216,7 @@ void Courier::settle(Entry entry, const Verdict& verdict) {
       undelivered_.erase(alert);
     }
     const bool whole = verdict.detail.empty();
-    tell(whole ? log::Level::info : log::Level::warning,
+    tell(whole ? log::Level::info : log::Level::warning, log::Message::alert_sent,
          fmt::format("alert sent by {}: {}{}", name_, title, whole ? "" : ": " + verdict.detail),
          name_, entry.delivery);
     if (queue_.empty() && dropped_now_ > 0) {

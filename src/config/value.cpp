@@ -7,6 +7,7 @@
 
 #include "saathii/base/time.hpp"
 #include "saathii/config/alert_url.hpp"
+#include "saathii/config/listen.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
@@ -69,6 +70,8 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"https://example.org/hook\", or \"\"";
     case Form::smtp_url:
       return "a URL in quotes, such as \"smtps://mail.example.org:465\", or \"\"";
+    case Form::listen:
+      return "an address of this host in quotes, such as \"127.0.0.1:9464\"";
   }
   return {};
 }
@@ -199,6 +202,10 @@ class ValueReader {
       case Form::smtp_url:
         return text->empty() || parse_smtp_url(*text, error_) ? std::optional<Value>(*text)
                                                               : std::nullopt;
+      case Form::listen:
+        if (parse_listen(*text, error_)) return Value(*text);
+        error_ = "found " + quote(*text) + "; " + error_;
+        return std::nullopt;
       default:
         return is_choice(*text) ? std::optional<Value>(*text) : std::nullopt;
     }

@@ -26,7 +26,8 @@ enum class Form {
   postgres_url,
   redis_url,
   webhook_url,
-  smtp_url
+  smtp_url,
+  listen
 };
 
 /// What a key's value may be.

@@ -107,10 +107,19 @@ TEST_CASE("misspelt names get the nearest known one") {
        "[redis.tls]\non = true",
        {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
+      {"another host's address",
+       "http.listen = \"0.0.0.0:9464\"",
+       {"f:2:15: http.listen: found \"0.0.0.0:9464\"; 0.0.0.0 is not a loopback address: saathiid "
+        "answers this host alone, because it asks for no password and speaks no TLS; put a reverse "
+        "proxy before it to be reached from others"}},
+      {"a number for an address",
+       "http.listen = 9464",
+       {"f:2:15: http.listen: found 9464; allowed: an address of this host in quotes, such as "
+        "\"127.0.0.1:9464\""}},
       {"nothing near: the known sections",
        "[webserver]\nport = 80",
        {"f:2:2: unknown section \"webserver\"; known sections: postgres, redis, rates, badges, "
-        "settlement, log, service, health, alerts, jobs"}},
+        "settlement, http, log, service, health, alerts, jobs"}},
       {"a badge",
        "[badges.sliver]\nfrom = \"6h\"",
        {"f:2:9: unknown section \"sliver\" in [badges]; did you mean \"silver\"?"}},
@@ -171,6 +180,9 @@ TEST_CASE("misspelt choices get the nearest known one") {
       {"a level",
        "log.level = \"loud\"",
        {"f:2:13: log.level: found \"loud\"; allowed: trace, debug, info, warning, error"}},
+      {"a folder",
+       "log.files = \"logs\"",
+       {"f:2:13: log.files: found \"logs\"; allowed: an absolute path in quotes, or \"\""}},
       {"a job's name",
        "[jobs.\"night sweep\"]\nkind = \"sweep\"\nevery = \"1m\"",
        {"f:2:7: jobs.night sweep: found the job name \"night sweep\"; allowed: a to z, 0 to 9 and "

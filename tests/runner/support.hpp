@@ -361,7 +361,10 @@ class Harness {
     options.stop_grace = 1h;
     options.flush_timeout = 1h;
   }
-  ~Harness() {
+  ~Harness() { stop(); }
+
+  /// Ends the runner, if it runs.
+  void stop() {
     for (auto& [name, work] : works) {
       work.release();
     }
@@ -386,6 +389,7 @@ class Harness {
   void prepare() {
     runner =
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
+    before_run(*runner);
   }
   void run() {
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
@@ -417,6 +421,7 @@ class Harness {
   std::map<std::string, FakeWork> works;
   std::vector<JobSpec> specs;
   std::unique_ptr<Runner> runner;
+  std::function<void(Runner&)> before_run = [](Runner&) {};
 
  private:
   std::thread thread_;

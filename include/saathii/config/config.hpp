@@ -97,6 +97,7 @@ struct Job {
 
 struct Logging {
   std::string level = "info";  ///< trace, debug, info, warning, error
+  std::string files;           ///< the folder of a log file per job; empty: none
 };
 
 struct Service {
@@ -104,6 +105,11 @@ struct Service {
   Duration run_retention = std::chrono::hours{24 * 90};  ///< run ledger
   Duration charge_retention =
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
+};
+
+/// The HTTP face: /health and /metrics.
+struct Http {
+  std::string listen;  ///< as parse_listen() reads it; empty: off
 };
 
 /// When health is no longer "ok".
@@ -162,6 +168,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Http http;
   Health health;
   Alerts alerts;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
