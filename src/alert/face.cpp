@@ -36,12 +36,16 @@ Face::Face(Around around, CourierOptions options)
 }
 
 void Face::configure(const config::Config& config) {
-  rules_.configure(config.alerts);
   sender_ = {host_name(), tz::locate_zone(config.platform.timezone)};
   limits_.clear();
   for (const config::Job& job : config.jobs) {
     limits_[job.name] = limit_of(job, config.alerts);
   }
+  if (settings_ == config.alerts) {
+    return;  // what is on its way is not to be broken off
+  }
+  settings_ = config.alerts;
+  rules_.configure(config.alerts);
   enabled_ = false;
   for (const auto& courier : couriers_) {
     auto channel = make_channel(courier->name(), config.alerts);
@@ -114,10 +118,10 @@ void Face::look_soon() {
 }
 
 void Face::look() {
-  std::vector<Message> messages = rules_.look(around_.now());
   if (!enabled_) {
-    return;
+    return;  // what is open then is told once there is a way
   }
+  std::vector<Message> messages = rules_.look(around_.now());
   for (Message& message : messages) {
     if (const auto view = find(message.subject)) {
       message.next_run = view->next_run;

@@ -181,6 +181,7 @@ TEST_CASE("a reload changes who is told of what") {
   face.tick_ended(Bench::record("a", Outcome::failed), 0s);
   bench.run_turn();
   face.configure(bench.config);
+  face.configure(bench.config);
   face.tick_ended(Bench::record("b", Outcome::failed), 0s);
   bench.run_turn();
   face.jobs_changed({"a"});
@@ -190,7 +191,7 @@ TEST_CASE("a reload changes who is told of what") {
   face.tick_ended(Bench::record("b", Outcome::failed), 0s);
   bench.run_turn();
   face.finish(1h);
-  CHECK(bench.events() == Strings{"opened b", "recovered b"});
+  CHECK(bench.events() == Strings{"opened a", "opened b", "recovered b"});
 }
 
 TEST_CASE("what happens in the last turn is sent at the end") {

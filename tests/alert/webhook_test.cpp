@@ -136,7 +136,8 @@ TEST_CASE("a webhook's token is read for each try, and never told") {
   const auto channel = make_channel("webhook", settings);
   const Verdict missing = send(*channel);
   CHECK(missing.kind == Verdict::Kind::retry);
-  CHECK(missing.detail.find(file) != std::string::npos);
+  CHECK(missing.detail == "the token file " + file +
+                              " does not exist: write the token into it, or correct token_file");
   CHECK(server.requests().empty());
   const auto write = [&](const std::string& token) { std::ofstream(file) << token << "\n"; };
   write("s3cret-two");

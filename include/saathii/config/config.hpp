@@ -123,14 +123,18 @@ struct Health {
 struct AlertCommand {
   std::vector<std::string> run;  ///< the program's absolute path, and arguments; empty: none
   Duration timeout = std::chrono::seconds{30};
+
+  friend bool operator==(const AlertCommand&, const AlertCommand&) = default;
 };
 
 /// An alert as JSON by HTTP.
 struct AlertWebhook {
-  std::string url;       ///< empty: none; its path may be a secret
-  PasswordSource token;  ///< sent as `token_header` says
+  std::string url;  ///< empty: none; its path may be a secret
+  PasswordSource token = {.file = {}, .credential = {}, .name = "token"};  ///< see token_header
   std::string token_header = "Authorization: Bearer {token}";
   Duration timeout = std::chrono::seconds{15};
+
+  friend bool operator==(const AlertWebhook&, const AlertWebhook&) = default;
 };
 
 /// An alert by mail.
@@ -143,6 +147,8 @@ struct AlertMail {
   std::string user;  ///< empty: the server wants none
   PasswordSource password;
   Duration timeout = std::chrono::seconds{30};
+
+  friend bool operator==(const AlertMail&, const AlertMail&) = default;
 };
 
 /// Who is told of what goes wrong, and how often.
@@ -160,6 +166,8 @@ struct Alerts {
   AlertCommand command;
   AlertWebhook webhook;
   AlertMail mail;
+
+  friend bool operator==(const Alerts&, const Alerts&) = default;
 };
 
 struct Config {
