@@ -104,11 +104,12 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
-/// The HTTP face: /health and /metrics.
+/// How the daemon is operated while it runs.
 struct Control {
   std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
 };
 
+/// The HTTP face: /health and /metrics.
 struct Http {
   std::string listen;  ///< as parse_listen() reads it; empty: off
 };
