@@ -30,7 +30,7 @@ saathii_package_list() {
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
     printf '%s\n' clang-format clang-tidy mandoc prometheus shellcheck python3-yaml lintian \
-      debootstrap debian-archive-keyring systemd-container dbus polkitd
+      debootstrap debian-archive-keyring systemd-container dbus polkitd zsh fish
   fi
 }
 
