@@ -98,6 +98,7 @@ class Exposition(Http):
     def test_every_rule_and_panel_asks_for_what_is_there(self):
         daemon, text = self.metrics_of_a_daemon_at_work()
         self.assertEqual(queries.problems(text), [])
+        self.assertEqual(queries.undocumented(text), ([], []))
         if queries.has_promtool():
             self.assertEqual(queries.promtool_problems(text), [])
         self.assertEqual(daemon.stop(), 0)
