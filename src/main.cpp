@@ -59,6 +59,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
       [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
+    log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed));
     http.configure(changed.http);
   };
@@ -77,13 +78,19 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   return ending.exit_code;
 }
 
-int check(const config::Loaded& loaded, const std::string& file) {
+int check(const config::Loaded& loaded, const app::CommandLine& command) {
   for (const config::Problem& problem : loaded.problems) {
     std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
   if (!loaded.config) {
-    std::fprintf(stderr, "saathiid: %s in the configuration %s; nothing was done\n",
-                 counted(loaded.problems.size(), "error").c_str(), file.c_str());
+    const std::string summary = counted(loaded.problems.size(), "error") +
+                                " in the configuration " + command.config_file +
+                                "; nothing was done";
+    if (command.action == app::Action::serve && log::is_journal()) {
+      log::error(log::Message::configuration_refused, summary, {{"FILE", command.config_file}});
+    } else {
+      std::fprintf(stderr, "saathiid: %s\n", summary.c_str());
+    }
     return app::exit_configuration;
   }
   return app::exit_ok;
@@ -92,7 +99,7 @@ int check(const config::Loaded& loaded, const std::string& file) {
 int act(const app::CommandLine& command) {
   const auto kinds = jobs::kind_infos();
   const auto loaded = config::load(command.config_file, kinds, config::process_environment());
-  if (const int code = check(loaded, command.config_file); code != app::exit_ok) {
+  if (const int code = check(loaded, command); code != app::exit_ok) {
     return code;
   }
   const config::Config& config = *loaded.config;
@@ -131,8 +138,9 @@ int main(int argc, char** argv) {
   try {
     return act(parsed.command);
   } catch (const std::exception& error) {
-    log::error(std::string{"saathiid ends because of a fault that it does not expect: "} +
-               error.what());
+    log::error(
+        log::Message::fault,
+        std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
     return app::exit_failure;
   }
 }

@@ -20,6 +20,7 @@ saathii_package_list() {
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
+    libsdbus-c++-dev libsdbus-c++-bin dbus-daemon \
     libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
     libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
   if [[ ${1:-} == package ]]; then

@@ -9,12 +9,15 @@ namespace saathii::app {
 void set_log_level(const config::Config& config) {
   log::Level level = log::Level::info;
   if (log::parse_level(config.log.level, level)) {
-    log::start(level);
+    log::set_level(level);
   }
 }
 
 std::vector<std::string> log_folders(const config::Config& config) {
   std::set<std::string> folders;
+  if (!config.log.files.empty()) {
+    folders.insert(config.log.files);
+  }
   for (const config::Job& job : config.jobs) {
     const auto setting = job.settings.all().find("folders");
     if (!job.enabled || setting == job.settings.all().end()) {

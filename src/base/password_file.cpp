@@ -47,8 +47,10 @@ void warn_if_public(const std::string& file, const struct stat& about) {
     const std::scoped_lock lock(mutex);
     if (warned.size() >= max_warned || !warned.insert(file).second) return;
   }
-  log::warning("every user of this machine can read the password file " + file +
-               ": take that right away (chmod o-rwx) and change the password");
+  log::warning(log::Message::password_public,
+               "every user of this machine can read the password file " + file +
+                   ": take that right away (chmod o-rwx) and change the password",
+               {{"FILE", file}});
 }
 
 /// What the file holds, or nothing if there is no such file.

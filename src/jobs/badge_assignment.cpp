@@ -98,7 +98,7 @@ class Assignment {
   }
 
   void give_up(int listener, const std::string& reason) {
-    log::warning("a listener got no badge",
+    log::warning(log::Message::badge_failed, "a listener got no badge",
                  {{"USER_ID", std::to_string(listener)}, {"ERROR", reason}});
     if (++errors_ > max_errors) {
       throw std::runtime_error(

@@ -126,7 +126,8 @@ Report Run::run() {
 }
 
 void Run::give_up_on(const billing::Ending& call, const std::string& reason) {
-  log::error(fmt::format("call {} could not be ended and is tried again by the next run: {}",
+  log::error(log::Message::call_failed,
+             fmt::format("call {} could not be ended and is tried again by the next run: {}",
                          call.call_id, reason),
              {{"CALL_ID", std::to_string(call.call_id)}});
   if (++failed_ > max_failed_calls) {
@@ -167,6 +168,7 @@ void Run::tell(const std::vector<billing::Ended>& ended) {
     ++by_reason_[call.reason];
     earned_paise_ += call.earned_paise;
     log::info(
+        log::Message::call_ended,
         fmt::format("call {} ended as of {}: {}; {}, {}, listener earned {}", call.call_id,
                     to_iso8601(call.end_time), text_of(call.reason),
                     counted(call.minutes, "minute"), counted(call.coins, "coin"), call.earned),

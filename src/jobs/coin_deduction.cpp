@@ -262,7 +262,8 @@ Batch Run::next_batch() {
 }
 
 void Run::give_up_on(Batch caller, const std::string& reason) {
-  log::error(fmt::format("call {} could not be charged and is tried again by the next run: {}",
+  log::error(log::Message::call_failed,
+             fmt::format("call {} could not be charged and is tried again by the next run: {}",
                          caller.front().call_id, reason),
              {{"CALL_ID", std::to_string(caller.front().call_id)},
               {"USER_ID", std::to_string(caller.front().user_id)}});
@@ -343,7 +344,8 @@ std::vector<int> Run::end_short(postgres::Session& session, const std::vector<in
     }
   }
   for (const auto& call : ended) {
-    log::info(fmt::format("call {} ended: the balance does not cover its next minute; {}, {}, "
+    log::info(log::Message::call_ended,
+              fmt::format("call {} ended: the balance does not cover its next minute; {}, {}, "
                           "listener earned {}",
                           call.call_id, counted(call.minutes, "minute"),
                           counted(call.coins, "coin"), call.earned),

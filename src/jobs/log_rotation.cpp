@@ -233,7 +233,7 @@ class Rotation {
   void note(const FileError& error) {
     if (errors_ == 0) first_error_ = error.what();
     ++errors_;
-    if (errors_ <= most_errors_logged) log::warning(error.what());
+    if (errors_ <= most_errors_logged) log::warning(log::Message::log_removal_failed, error.what());
   }
 
   [[nodiscard]] Report make_report() const {

@@ -179,6 +179,9 @@ TEST_CASE("misspelt choices get the nearest known one") {
       {"a level",
        "log.level = \"loud\"",
        {"f:2:13: log.level: found \"loud\"; allowed: trace, debug, info, warning, error"}},
+      {"a folder",
+       "log.files = \"logs\"",
+       {"f:2:13: log.files: found \"logs\"; allowed: an absolute path in quotes, or \"\""}},
       {"a job's name",
        "[jobs.\"night sweep\"]\nkind = \"sweep\"\nevery = \"1m\"",
        {"f:2:7: jobs.night sweep: found the job name \"night sweep\"; allowed: a to z, 0 to 9 and "

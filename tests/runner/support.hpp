@@ -387,7 +387,10 @@ class Harness {
     options.stop_grace = 1h;
     options.flush_timeout = 1h;
   }
-  ~Harness() {
+  ~Harness() { stop(); }
+
+  /// Ends the runner, if it runs.
+  void stop() {
     for (auto& [name, work] : works) {
       work.release();
     }
@@ -414,6 +417,7 @@ class Harness {
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
   }
   void run() {
+    before_run(*runner);
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
     REQUIRE(diary.wait_for("armed " + std::to_string(specs.size())));
   }
@@ -443,6 +447,7 @@ class Harness {
   std::map<std::string, FakeWork> works;
   std::vector<JobSpec> specs;
   std::unique_ptr<Runner> runner;
+  std::function<void(Runner&)> before_run = [](Runner&) {};
 
  private:
   std::thread thread_;

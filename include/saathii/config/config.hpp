@@ -94,6 +94,7 @@ struct Job {
 
 struct Logging {
   std::string level = "info";  ///< trace, debug, info, warning, error
+  std::string files;           ///< the folder of a log file per job; empty: none
 };
 
 struct Service {
