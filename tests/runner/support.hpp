@@ -389,9 +389,9 @@ class Harness {
   void prepare() {
     runner =
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
-    before_run(*runner);
   }
   void run() {
+    before_run(*runner);
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
     REQUIRE(diary.wait_for("armed " + std::to_string(specs.size())));
   }
