@@ -50,11 +50,18 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   app::Reloader reloader{{runner, files, pool, redis_state}, file, jobs::kind_infos(), config};
   runner.on_hangup([&reloader] { reloader.reload_in_background(); });
   runner::SideWorker& disks = runner.add_side_worker(1);
+  runner::SideWorker& inquiries = runner.add_side_worker(16);
   health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
-  app::HttpFace http{
-      {runner, health, pool, {{"files", &files}, {"disks", &disks}}, options.ledger.queue_limit}};
+  app::HttpFace http{{runner,
+                      health,
+                      pool,
+                      {{"files", &files}, {"disks", &disks}, {"inquiries", &inquiries}},
+                      options.ledger.queue_limit}};
   runner.add_observer(http);
+  control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
+                    {.bus = config.control.bus}};
+  runner.add_observer(bus);
   health.on_change(
       [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
   const auto follow = [&](const config::Config& changed) {

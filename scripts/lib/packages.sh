@@ -20,7 +20,6 @@ saathii_package_list() {
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
-    libsdbus-c++-dev libsdbus-c++-bin dbus-daemon \
     libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
     libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
   if [[ ${1:-} == package ]]; then
@@ -31,7 +30,7 @@ saathii_package_list() {
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
     printf '%s\n' clang-format clang-tidy mandoc prometheus shellcheck python3-yaml lintian \
-      debootstrap debian-archive-keyring systemd-container dbus polkitd
+      debootstrap debian-archive-keyring systemd-container dbus polkitd zsh fish
   fi
 }
 

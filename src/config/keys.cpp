@@ -117,6 +117,7 @@ std::vector<Section> make_sections() {
       {"log",
        {key<Config>("level", FIELD(log.level), {.form = Form::level}),
         key<Config>("files", FIELD(log.files), {.form = Form::path})}},
+      {"control", {key<Config>("bus", FIELD(control.bus), {.form = Form::bus})}, true},
       {"http", {key<Config>("listen", FIELD(http.listen), {.form = Form::listen})}},
       {"service",
        {key<Config>("drain_timeout", FIELD(service.drain_timeout), length(seconds{0}, minutes{10})),

@@ -56,6 +56,8 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::bus:
+      return R"("system", "session", "none" or an address such as "unix:path=/run/bus")";
     case Form::path:
       return "an absolute path in quotes, or \"\"";
     case Form::paise:
@@ -179,6 +181,12 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::bus:
+        if (*text == "system" || *text == "session" || *text == "none" ||
+            text->starts_with("unix:")) {
+          return Value(*text);
+        }
+        return std::nullopt;
       case Form::path:
         if (!text->empty() && !text->starts_with('/')) return std::nullopt;
         return Value(*text);

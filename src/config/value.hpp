@@ -21,6 +21,7 @@ enum class Form {
   list,
   zone,
   level,
+  bus,  ///< "system", "session", "none", or a D-Bus address
   path,
   paise,
   postgres_url,

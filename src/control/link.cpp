@@ -35,8 +35,8 @@ void Link::sent() {
   }
   try {
     arm();
-  } catch (const std::exception& error) {
-    lose(error.what());
+  } catch (const sdbus::Error& error) {
+    lose(error.getMessage());
   }
 }
 
@@ -61,9 +61,9 @@ void Link::turn() {
     } else {
       arm();
     }
-  } catch (const std::exception& error) {
+  } catch (const sdbus::Error& error) {
     turning_ = false;
-    lose(error.what());
+    lose(error.getMessage());
   }
 }
 

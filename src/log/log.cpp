@@ -206,18 +206,30 @@ bool parse_level(std::string_view text, Level& level) {
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
     return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   });
-  static constexpr std::pair<std::string_view, Level> names[] = {{"trace", Level::trace},
-                                                                 {"debug", Level::debug},
-                                                                 {"info", Level::info},
-                                                                 {"warning", Level::warning},
-                                                                 {"error", Level::error}};
-  for (const auto& [name, value] : names) {
-    if (name == lower) {
-      level = value;
+  for (const Level known :
+       {Level::trace, Level::debug, Level::info, Level::warning, Level::error}) {
+    if (to_string(known) == lower) {
+      level = known;
       return true;
     }
   }
   return false;
+}
+
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::trace:
+      return "trace";
+    case Level::debug:
+      return "debug";
+    case Level::info:
+      return "info";
+    case Level::warning:
+      return "warning";
+    case Level::error:
+      break;
+  }
+  return "error";
 }
 
 void write(Level level, Message id, std::string_view message, std::initializer_list<Field> fields) {

@@ -111,6 +111,8 @@ earnings_in = "coins"
 [log]
 level = "Warning"
 files = "/srv/logs"
+[control]
+bus = "unix:path=/run/saathii/bus"
 [service]
 drain_timeout = "5s"
 run_retention = "30d"
@@ -162,6 +164,7 @@ TEST_CASE("every value of the platform and its servers is read") {
   CHECK(config.log.level == "warning");
   CHECK(config.log.files == "/srv/logs");
   CHECK(config.service.drain_timeout == 5s);
+  CHECK(config.control.bus == "unix:path=/run/saathii/bus");
   CHECK(config.service.run_retention == 24h * 30);
   CHECK(config.service.charge_retention == 24h * 1000);
 }

@@ -182,6 +182,14 @@ TEST_CASE("misspelt choices get the nearest known one") {
       {"a folder",
        "log.files = \"logs\"",
        {"f:2:13: log.files: found \"logs\"; allowed: an absolute path in quotes, or \"\""}},
+      {"a bus",
+       "control.bus = \"sytem\"",
+       {"f:2:15: control.bus: found \"sytem\"; allowed: \"system\", \"session\", \"none\" or an "
+        "address such as \"unix:path=/run/bus\""}},
+      {"a bus that would be a program",
+       "control.bus = \"unixexec:path=/bin/sh\"",
+       {"f:2:15: control.bus: found \"unixexec:path=/bin/sh\"; allowed: \"system\", \"session\", "
+        "\"none\" or an address such as \"unix:path=/run/bus\""}},
       {"a job's name",
        "[jobs.\"night sweep\"]\nkind = \"sweep\"\nevery = \"1m\"",
        {"f:2:7: jobs.night sweep: found the job name \"night sweep\"; allowed: a to z, 0 to 9 and "

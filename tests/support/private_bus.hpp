@@ -54,10 +54,12 @@ class PrivateBus {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const std::string config = "--config-file=" + folder_ + "/bus.conf";
+    const std::string log = folder_ + "/bus.log";
     pid_ = ::fork();
     REQUIRE(pid_ >= 0);
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::dup2(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600), STDERR_FILENO);
       ::dup2(ends[1], 3);  // without the flag that closes it
       ::execlp("dbus-daemon", "dbus-daemon", config.c_str(), "--nofork", "--nopidfile",
                "--print-address=3", nullptr);

@@ -104,6 +104,11 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// How the daemon is operated while it runs.
+struct Control {
+  std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
+};
+
 /// The HTTP face: /health and /metrics.
 struct Http {
   std::string listen;  ///< as parse_listen() reads it; empty: off
@@ -122,6 +127,7 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Control control;
   Http http;
   Health health;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file

@@ -92,8 +92,8 @@ inline std::unique_ptr<sdbus::IProxy> make_proxy(sdbus::IConnection& connection,
 inline void emit_changed(sdbus::IObject& object, const char* interface,
                          const std::vector<std::string>& names) {
 #if SAATHII_SDBUS_2
-  object.emitPropertiesChangedSignal(
-      interface, std::vector<sdbus::PropertyName>(names.begin(), names.end()));
+  object.emitPropertiesChangedSignal(interface,
+                                     std::vector<sdbus::PropertyName>(names.begin(), names.end()));
 #else
   object.emitPropertiesChangedSignal(interface, names);
 #endif

@@ -39,6 +39,7 @@ void write_files(const std::string& folder);
 /// "trace", "debug", "info", "warning", "error" (case does not matter);
 /// anything else returns false and leaves `level` alone.
 [[nodiscard]] bool parse_level(std::string_view text, Level& level);
+[[nodiscard]] std::string_view to_string(Level level);
 
 void write(Level level, Message id, std::string_view message,
            std::initializer_list<Field> fields = {});
