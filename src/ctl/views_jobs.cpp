@@ -198,7 +198,7 @@ std::string in_words(std::string_view outcome) {
 std::string in_words(const Counts& counts) {
   std::string text;
   for (const auto& [name, number] : counts) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, grouped(number));
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, number);
   }
   return text;
 }

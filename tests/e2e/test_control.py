@@ -5,13 +5,15 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import time
 import unittest
 
 import platform_data as platform
-from support import (CONTROL_PROGRAM, PATIENCE_S, Bus, Case, environment, run, wait_until)
+from support import (CONTROL_PROGRAM, PATIENCE_S, SOURCE, Bus, Case, environment, run,
+                     unprivileged, wait_until)
 
 CONFIG = """
 [postgres]
@@ -119,6 +121,45 @@ class Looking(Controlled):
         self.assert_refused(self.ctl("call", "4711"), 1, "there is no call 4711")
         self.assert_refused(self.ctl("wallet", "4711"), 1, "user 4711 has no wallet")
         self.assert_refused(self.ctl("history", "--since", "soon"), 2, "--since 'soon'")
+
+    def test_who_may_not(self):
+        for words in (["run", "coin_deduction"], ["pause", "coin_deduction"], ["call", 7],
+                      ["log-level", "debug"]):
+            done = subprocess.run(
+                [*unprivileged(), CONTROL_PROGRAM, *map(str, words)], text=True,
+                capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE_S, check=False,
+                env=self.environment(), cwd="/")
+            self.assert_refused(done, 1, "saathiictl: you may not ", "next: again with sudo")
+        self.assertEqual(subprocess.run(
+            [*unprivileged(), CONTROL_PROGRAM, "jobs", "--names"], text=True, capture_output=True,
+            stdin=subprocess.DEVNULL, timeout=PATIENCE_S, check=False, env=self.environment(),
+            cwd="/").stdout.split(), JOBS)
+
+    def test_a_pager_for_what_is_longer_than_the_terminal(self):
+        def on_terminal(lines, *words):
+            terminal, end = pty.openpty()
+            with subprocess.Popen(
+                    [CONTROL_PROGRAM, *words], stdin=end, stdout=end, stderr=end,
+                    env={**self.environment(), "TERM": "xterm", "LINES": str(lines),
+                         "SAATHIICTL_PAGER": "sed 's/^/paged: /'"}) as process:
+                os.close(end)
+                shown = ""
+                # At its end a terminal gives an error.
+                while part := self.part(terminal):
+                    shown += part
+                process.wait(PATIENCE_S)
+            os.close(terminal)
+            return shown
+
+        self.assertEqual(on_terminal(5, "jobs").count("paged: "), 8)
+        self.assertNotIn("paged: ", on_terminal(50, "jobs"))
+        self.assertNotIn("paged: ", on_terminal(5, "jobs", "--no-pager"))
+
+    def part(self, terminal):
+        try:
+            return os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            return ""
 
     def test_health_is_an_exit_code(self):
         wait_until("all to be well", lambda: self.ctl("health", "-q").returncode == 0)
@@ -323,6 +364,24 @@ class Unreachable(Case):
         done = self.ctl("health", DBUS_SYSTEM_BUS_ADDRESS=nowhere)
         self.assertEqual(done.returncode, 3)
         self.assertIn("next: systemctl status dbus", done.stderr)
+
+    def test_what_the_documentation_tells_to_type_can_be_typed(self):
+        texts = [SOURCE / "systemd/saathiid.catalog", SOURCE / "README.md",
+                 *sorted((SOURCE / "deploy/man").glob("*.[1-8]"))]
+        lines = {line for text in texts
+                 for line in re.findall(r"^(?:\.Dl |#? *)(saathiictl(?: .*)?)$", text.read_text(),
+                                        re.MULTILINE)}
+        self.assertGreater(len(lines), 10)
+        for line in sorted(lines):
+            line = re.sub(r" *(\||\s#).*| {2,}.*", "", line)
+            line = line.replace("@LAST_SCHEDULED_AT@", "2026-11-22T00:00:00Z")
+            line = line.replace("@CALL_ID@", "4711")
+            line = re.sub(r"@JOB@|\bJOB\b", "coin_deduction", line)
+            with self.subTest(line):
+                done = self.ctl("--bus", f"unix:path={self.folder}/nowhere",
+                                *shlex.split(line)[1:])
+                self.assertEqual(done.returncode, 3, done.stderr)
+                self.assertIn("the bus cannot be reached", done.stderr)
 
     def test_bad_usage(self):
         for words in (["statsu"], ["run"], ["history", "--outcome", "bad"], ["--json=long"]):
