@@ -20,18 +20,17 @@ saathii_package_list() {
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
-    libsdbus-c++-dev libsdbus-c++-bin dbus-daemon \
     libcli11-dev nlohmann-json3-dev libhowardhinnant-date-dev zlib1g-dev \
     libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
   if [[ ${1:-} == package ]]; then
     printf '%s\n' dpkg-dev file
     return
   fi
-  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata \
+  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata openssl \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
     printf '%s\n' clang-format clang-tidy mandoc prometheus shellcheck python3-yaml lintian \
-      debootstrap debian-archive-keyring systemd-container dbus polkitd
+      debootstrap debian-archive-keyring systemd-container dbus polkitd zsh fish
   fi
 }
 

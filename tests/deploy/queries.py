@@ -19,6 +19,7 @@ import tempfile
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 RULES = SOURCE / "deploy/prometheus/saathiid.rules.yml"
 DASHBOARD = SOURCE / "deploy/grafana/saathiid.json"
+MANUAL = SOURCE / "deploy/man/saathiid-metrics.7"
 
 # What Prometheus adds to whatever it scrapes.
 TARGET = {"job": "saathiid", "instance": "127.0.0.1:9464"}
@@ -184,6 +185,14 @@ def problems(text):
     wrong += [f"{where}: no label {name} to show" for where, name in labels_told()
               if name not in label_names]
     return wrong
+
+
+def undocumented(text):
+    """Metrics that the manual page does not tell of, or that it alone knows."""
+    told = set(re.findall(r"^\.It Li (\w+)$", MANUAL.read_text(), re.MULTILINE))
+    there = {match[1] for match in re.finditer(r"^# TYPE (\w+) ", text, re.MULTILINE)}
+    # This one is there for kinds of others alone.
+    return sorted(there - told), sorted(told - there - {"saathiid_job_count_total"})
 
 
 def quoted(series):
