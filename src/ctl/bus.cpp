@@ -40,7 +40,7 @@ auto translated(Body&& body) {
   try {
     return body();
   } catch (const sdbus::Error& error) {
-    const std::string name = error.getName();
+    const std::string& name = error.getName();
     std::string text = clean(error.getMessage());
     if (text.empty()) {
       text = clean(name);
@@ -215,7 +215,7 @@ class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1
  public:
   ManagerProxy(sdbus::IConnection& connection, const std::string& owner)
       : ProxyInterfaces(connection, BusName{owner}, sdbus::ObjectPath{manager_path}) {}
-  ~ManagerProxy() {
+  virtual ~ManagerProxy() {
     if (watching_) {
       unregisterProxy();
     }
@@ -510,7 +510,7 @@ class BusDaemon final : public Daemon {
     const auto until = std::chrono::steady_clock::now() + most;
     for (;;) {
       if (!manager_->events.empty()) {
-        const Event event = manager_->events.front();
+        Event event = manager_->events.front();
         manager_->events.pop_front();
         return event;
       }
