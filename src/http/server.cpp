@@ -96,8 +96,9 @@ class Server::Listener : public std::enable_shared_from_this<Listener> {
     } catch (const std::exception& error) {
       if (last_error_ != error.what()) {
         last_error_ = error.what();
-        log::error("http: cannot listen on " + name_ + ": " + last_error_ +
-                   "; the daemon goes on without metrics and health pages, and tries again");
+        log::error(log::Message::http_unavailable,
+                   "http: cannot listen on " + name_ + ": " + last_error_ +
+                       "; the daemon goes on without metrics and health pages, and tries again");
       }
     }
   }
