@@ -105,7 +105,7 @@ TEST_CASE("a command inherits no descriptor, no signal's mask and no signal that
   REQUIRE(leaked > STDERR_FILENO);
   const auto channel =
       shell(folder,
-            "ls /proc/$$/fd | tr '\\n' ' ' > $1/fds; grep -E 'Sig(Blk|Ign)' /proc/$$/status > "
+            "ls /proc/$$/fd > $1/fds; grep -E 'Sig(Blk|Ign)' /proc/$$/status > "
             "$1/signals; ps -o pid=,pgid= -p $$ | awk '{print $1 == $2}' > $1/leads");
   std::thread like_a_courier([&] {
     sigset_t all;
@@ -116,7 +116,7 @@ TEST_CASE("a command inherits no descriptor, no signal's mask and no signal that
   like_a_courier.join();
   ::close(leaked);
   std::signal(SIGPIPE, before);
-  CHECK(folder.text("fds") == "0 1 2 ");
+  CHECK(folder.text("fds") == "0\n1\n2\n");
   // All but the two that glibc keeps for itself.
   CHECK(folder.text("signals") == "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n");
   CHECK(folder.text("leads") == "1\n");

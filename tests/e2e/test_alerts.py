@@ -143,7 +143,7 @@ class Alerting(Case):
     def config(self, alerts):
         return self.write("saathiid.toml", BASE.replace("{folder}", self.folder) + alerts)
 
-    def test_alert(self, config, *words):
+    def try_alert(self, config, *words):
         return run("--config", config, "--test-alert", *words, no_proxy="127.0.0.1")
 
 
@@ -172,7 +172,7 @@ to = ["ops@example.org", "night@example.org"]
 user = "saathiid"
 password_file = "{password}"
 """)
-        done = self.test_alert(config)
+        done = self.try_alert(config)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for way in ("command", "webhook", "mail"):
             self.assertRegex(done.stdout, rf"(?m)^{way} +sent ")
@@ -186,12 +186,12 @@ password_file = "{password}"
         self.assertIn("Auto-Submitted: auto-generated", sent["text"])
         self.assertTrue(any(line.startswith("Subject: [saathiid@") for line in sent["text"]))
 
-        done = self.test_alert(config, "webhook")
+        done = self.try_alert(config, "webhook")
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual(done.stdout.count("\n"), 1)
 
         password.write_text("wrong\n")
-        done = self.test_alert(config, "mail")
+        done = self.try_alert(config, "mail")
         self.assertEqual(done.returncode, 1)
         self.assertIn("refuses the user or the password (535 no)", done.stdout)
         printed = run("--config", config, "--print-config").stdout
@@ -211,7 +211,7 @@ smtp = "smtp://127.0.0.1:{smtp.port}"
 from = "saathiid@example.org"
 to = ["ops@example.org"]
 """)
-        done = self.test_alert(config)
+        done = self.try_alert(config)
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertEqual(len([line for line in done.stdout.splitlines()
                               if "failed" in line and "certificate" in line]), 2, done.stdout)
@@ -219,13 +219,13 @@ to = ["ops@example.org"]
         self.assertEqual(hook.posts.length() + mail.mails.length(), 0)
 
     def test_usage(self):
-        done = self.test_alert(self.config(""))
+        done = self.try_alert(self.config(""))
         self.assertEqual(done.returncode, 1)
         self.assertIn("no way for alerts to go is configured", done.stderr)
-        done = self.test_alert(self.config(""), "mail")
+        done = self.try_alert(self.config(""), "mail")
         self.assertEqual(done.returncode, 1)
         self.assertIn("mail is configured", done.stderr.replace("no ", ""))
-        done = self.test_alert(self.config(""), "pigeon")
+        done = self.try_alert(self.config(""), "pigeon")
         self.assertEqual(done.returncode, 2)
         self.assertIn("pigeon", done.stderr)
 
