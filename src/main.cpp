@@ -11,7 +11,9 @@
 #include "app/pause_file.hpp"
 #include "app/reloader.hpp"
 #include "app/schema.hpp"
+#include "app/test_alert.hpp"
 #include "app/wiring.hpp"
+#include "saathii/alert/face.hpp"
 #include "saathii/base/counted.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/loader.hpp"
@@ -62,13 +64,18 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
                     {.bus = config.control.bus}};
   runner.add_observer(bus);
-  health.on_change(
-      [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
+  alert::Face alerts{app::around_alerts(runner)};
+  runner.add_observer(alerts);
+  health.on_change([&](const health::Report& report) {
+    face.set_failing(app::failing(report));
+    alerts.health_changed(report);
+  });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
     log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed));
     http.configure(changed.http);
+    alerts.configure(changed);
   };
   follow(config);
   reloader.on_apply(follow);
@@ -79,6 +86,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
     });
   }
   const runner::Ending ending = runner.run();
+  alerts.finish();
   if (ending.stuck) {
     ::_exit(ending.exit_code);
   }
@@ -126,6 +134,8 @@ int act(const app::CommandLine& command) {
       return app::run_migrate(pool);
     case app::Action::once:
       return app::run_once(command, config, pool, redis_state);
+    case app::Action::test_alert:
+      return app::run_test_alert(command.channel, config);
     case app::Action::serve:
       break;
   }

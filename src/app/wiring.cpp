@@ -1,5 +1,6 @@
 #include "wiring.hpp"
 
+#include <boost/asio/post.hpp>
 #include <set>
 
 #include "saathii/postgres/inquiry.hpp"
@@ -72,6 +73,18 @@ std::string failing(const health::Report& report) {
   }
   const health::Finding& worst = report.findings.front();
   return worst.check + ": " + worst.message;
+}
+
+alert::Face::Around around_alerts(runner::Runner& runner) {
+  return {.now =
+              [&runner] {
+                return alert::Time{runner.clock().now(), runner.clock().steady_now()};
+              },
+          .soon =
+              [&runner](std::function<void()> call) {
+                boost::asio::post(runner.loop(), std::move(call));
+              },
+          .jobs = [&runner] { return runner.jobs(); }};
 }
 
 }  // namespace saathii::app

@@ -5,9 +5,11 @@
 
 #include "pause_file.hpp"
 #include "reloader.hpp"
+#include "saathii/alert/face.hpp"
 #include "saathii/config/config.hpp"
 #include "saathii/control/face.hpp"
 #include "saathii/health/health.hpp"
+#include "saathii/runner/runner.hpp"
 
 // What main.cpp says in a word.
 
@@ -32,5 +34,8 @@ struct DeskParts {
 
 /// The worst that is failing, in a sentence; empty: nothing is.
 [[nodiscard]] std::string failing(const health::Report& report);
+
+/// What alerts ask of the daemon. The runner outlives them.
+[[nodiscard]] alert::Face::Around around_alerts(runner::Runner& runner);
 
 }  // namespace saathii::app

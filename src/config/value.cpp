@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "saathii/base/time.hpp"
+#include "saathii/config/alert_url.hpp"
 #include "saathii/config/listen.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
@@ -67,13 +68,20 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
+    case Form::webhook_url:
+      return "a URL in quotes, such as \"https://example.org/hook\", or \"\"";
+    case Form::smtp_url:
+      return "a URL in quotes, such as \"smtps://mail.example.org:465\", or \"\"";
     case Form::listen:
       return "an address of this host in quotes, such as \"127.0.0.1:9464\"";
   }
   return {};
 }
 
-bool is_secret(Form form) { return form == Form::postgres_url || form == Form::redis_url; }
+bool is_secret(Form form) {
+  return form == Form::postgres_url || form == Form::redis_url || form == Form::webhook_url ||
+         form == Form::smtp_url;
+}
 
 bool within(const Rule& rule, std::int64_t value) { return value >= rule.min && value <= rule.max; }
 
@@ -196,6 +204,12 @@ class ValueReader {
       }
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
+      case Form::webhook_url:
+        return text->empty() || is_webhook_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
+      case Form::smtp_url:
+        return text->empty() || parse_smtp_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
       case Form::listen:
         if (parse_listen(*text, error_)) return Value(*text);
         error_ = "found " + quote(*text) + "; " + error_;
@@ -248,7 +262,10 @@ std::string print_value(const Value& value, const Rule& rule) {
     }
     std::string operator()(Duration length) const { return toml_string(format_duration(length)); }
     std::string operator()(const std::string& text) const {
-      return toml_string(is_secret(rule.form) ? mask_url(text) : text);
+      if (rule.form == Form::webhook_url && !text.empty()) {
+        return toml_string(mask_webhook_url(text));
+      }
+      return toml_string(is_secret(rule.form) && !text.empty() ? mask_url(text) : text);
     }
     std::string operator()(const std::vector<std::string>& texts) const {
       std::string list;

@@ -26,6 +26,8 @@ enum class Form {
   paise,
   postgres_url,
   redis_url,
+  webhook_url,
+  smtp_url,
   listen
 };
 

@@ -76,8 +76,8 @@ std::optional<sockaddr_un> unix_socket(std::string_view address, socklen_t& size
     }
     found.sun_family = AF_UNIX;
     std::memcpy(found.sun_path, name.data(), name.size());
-    size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() +
-                                  (abstract ? 0 : 1));
+    size =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() + (abstract ? 0 : 1));
     return found;
   }
   return std::nullopt;

@@ -46,9 +46,10 @@ class Face::Impl {
     }
     asio::co_spawn(office_.loop, stay_connected(), [](const std::exception_ptr& fault) {
       if (fault) {
-        log::error(std::string("saathiid is on D-Bus no more, because of a fault that it does "
+        log::error(log::Message::fault,
+                   std::string("saathiid is on D-Bus no more, because of a fault that it does "
                                "not expect: ") +
-                   to_bus_error(fault).getMessage());
+                       to_bus_error(fault).getMessage());
       }
     });
   }
@@ -147,7 +148,7 @@ class Face::Impl {
   void tell_away(const std::string& why) {
     if (!std::exchange(told_away_, true)) {
       log::write_unfolded(
-          log::Level::warning,
+          log::Level::warning, log::Message::bus_away,
           fmt::format("not on {}: {}; saathiid does its work all the same, but cannot be "
                       "controlled there; it tries again now and then",
                       describe(options_.bus), why));
@@ -159,20 +160,20 @@ class Face::Impl {
     const std::string bus = describe(options_.bus);
     switch (name) {
       case Session::Name::ours:
-        log::write_unfolded(log::Level::info, fmt::format("on {} as {}", bus, wire::bus_name));
+        log::write_unfolded(log::Level::info, log::Message::bus_joined,
+                            fmt::format("on {} as {}", bus, wire::bus_name));
         break;
       case Session::Name::taken:
         log::write_unfolded(
-            log::Level::warning,
+            log::Level::warning, log::Message::bus_away,
             fmt::format("another process, another saathiid perhaps, is {} on {}: this one cannot "
                         "be controlled there by that name; it tries again now and then",
                         wire::bus_name, bus));
         break;
       case Session::Name::refused:
-        log::write_unfolded(
-            log::Level::warning,
-            fmt::format("cannot be {} on {}: {}; it tries again now and then", wire::bus_name,
-                        bus, why));
+        log::write_unfolded(log::Level::warning, log::Message::bus_away,
+                            fmt::format("cannot be {} on {}: {}; it tries again now and then",
+                                        wire::bus_name, bus, why));
         break;
     }
   }

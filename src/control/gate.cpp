@@ -150,9 +150,8 @@ void Gate::ask_polkit(const std::shared_ptr<Question>& question) {
 /// Never from within a handler of the object that was called: what follows may
 /// destroy that object.
 void Gate::answer(const std::shared_ptr<Question>& question, Verdict verdict) {
-  boost::asio::post(loop_, [then = std::move(question->then), verdict = std::move(verdict)] {
-    then(verdict);
-  });
+  boost::asio::post(
+      loop_, [then = std::move(question->then), verdict = std::move(verdict)] { then(verdict); });
 }
 
 void Gate::refuse(const std::shared_ptr<Question>& question, std::string why_not) {

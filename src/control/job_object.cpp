@@ -84,8 +84,7 @@ std::vector<std::string> JobObject::Properties::differing(const Properties& othe
   return names;
 }
 
-JobObject::JobObject(sdbus::IConnection& connection, Requests& requests,
-                     const runner::JobView& job)
+JobObject::JobObject(sdbus::IConnection& connection, Requests& requests, const runner::JobView& job)
     : AdaptorInterfaces(connection, wire::job_path(job.name)),
       requests_(requests),
       name_(job.name),

@@ -50,7 +50,7 @@ std::vector<wire::JobRow> ManagerObject::ListJobs() {
 }
 
 sdbus::ObjectPath ManagerObject::GetJob(const std::string& name) {
-  return guarded([&] { return wire::job_path(desk_.runner.job(name).name); });
+  return guarded([&] { return wire::job_path(requests_.job(name).name); });
 }
 
 std::tuple<std::string, std::vector<wire::Finding>> ManagerObject::Health() {
@@ -81,9 +81,8 @@ void ManagerObject::SetLogLevel(sdbus::Result<>&& result, std::string level) {
   guarded([&] { requests_.set_log_level(caller_of(getObject()), std::move(result), level); });
 }
 
-void ManagerObject::History(sdbus::Result<std::vector<wire::HistoryRow>>&& result,
-                            std::string name, std::uint64_t since, std::string outcome,
-                            std::uint32_t limit) {
+void ManagerObject::History(sdbus::Result<std::vector<wire::HistoryRow>>&& result, std::string name,
+                            std::uint64_t since, std::string outcome, std::uint32_t limit) {
   guarded([&] {
     requests_.history(caller_of(getObject()), std::move(result), name, since, outcome, limit);
   });

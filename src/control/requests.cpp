@@ -23,9 +23,20 @@ constexpr Duration max_ahead = std::chrono::minutes{1};
 /// A trigger may have a tick in four years only.
 constexpr Duration calendar_horizon = std::chrono::hours{24 * 366 * 20};
 
-constexpr schedule::Outcome outcomes[] = {
-    schedule::Outcome::succeeded, schedule::Outcome::failed,    schedule::Outcome::timed_out,
-    schedule::Outcome::skipped,   schedule::Outcome::coalesced, schedule::Outcome::missed};
+constexpr schedule::Outcome outcomes[] = {schedule::Outcome::succeeded, schedule::Outcome::failed,
+                                          schedule::Outcome::timed_out, schedule::Outcome::skipped,
+                                          schedule::Outcome::coalesced, schedule::Outcome::missed};
+
+/// No name of anything is longer. What is gets no further: to look for the nearest
+/// name takes long where a message is as long as the bus allows.
+constexpr std::size_t max_name_bytes = 63;
+
+void require_name(const char* argument, const std::string& name) {
+  if (name.size() > max_name_bytes) {
+    throw Refusal("InvalidArgument", fmt::format("{}: found {} bytes; allowed: at most {}",
+                                                 argument, name.size(), max_name_bytes));
+  }
+}
 
 /// `task` is what begins a coroutine; what it throws is the answer.
 template <typename... Results, typename Task>
@@ -40,20 +51,20 @@ void spawn(const asio::any_io_executor& loop, const Answer<Results...>& answer, 
 void require_between(const char* argument, std::uint64_t value, std::uint64_t least,
                      std::uint64_t most) {
   if (value < least || value > most) {
-    throw Refusal("InvalidArgument", fmt::format("{} {}: give a number from {} to {}", argument,
-                                                 value, least, most));
+    throw Refusal("InvalidArgument",
+                  fmt::format("{} {}: give a number from {} to {}", argument, value, least, most));
   }
 }
 
 void require_outcome(const std::string& outcome) {
+  require_name("outcome", outcome);
   std::vector<std::string_view> known;
   for (const schedule::Outcome each : outcomes) {
     known.push_back(schedule::to_string(each));
   }
   if (!outcome.empty() && std::find(known.begin(), known.end(), outcome) == known.end()) {
-    throw Refusal("InvalidArgument",
-                  fmt::format("there is no outcome \"{}\"; {}", outcome,
-                              config::suggest(outcome, known, "outcomes")));
+    throw Refusal("InvalidArgument", fmt::format("there is no outcome \"{}\"; {}", outcome,
+                                                 config::suggest(outcome, known, "outcomes")));
   }
 }
 
@@ -112,6 +123,11 @@ std::vector<std::uint64_t> ticks_after(const schedule::Trigger& trigger, Instant
 
 }  // namespace
 
+runner::JobView Requests::job(const std::string& name) const {
+  require_name("name", name);
+  return office_.desk.runner.job(name);
+}
+
 template <typename... Results>
 Answer<Results...> Requests::open(const Caller& caller, sdbus::Result<Results...>&& result) {
   calls_.require_room(caller.name);
@@ -145,62 +161,62 @@ void Requests::run(const Caller& caller, sdbus::Result<std::string>&& result,
                               "is not yet due",
                               to_iso8601(*moment)));
   }
-  (void)office_.desk.runner.job(name);
-  with_permission(caller, "run", open(caller, std::move(result)),
-                  [&office = office_, name, moment](const Answer<std::string>& answer,
-                                                    const std::string& by) {
-                    answer.give(office.desk.runner.run_now(name, moment, by));
-                  });
+  (void)job(name);
+  with_permission(
+      caller, "run", open(caller, std::move(result)),
+      [&office = office_, name, moment](const Answer<std::string>& answer, const std::string& by) {
+        answer.give(office.desk.runner.run_now(name, moment, by));
+      });
 }
 
 void Requests::pause(const Caller& caller, sdbus::Result<>&& result, const std::string& name) {
-  (void)office_.desk.runner.job(name);
-  with_permission(
-      caller, "pause", open(caller, std::move(result)),
-      [&office = office_, name](const Answer<>& answer, const std::string& by) {
-        spawn(office.loop, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
-          runner::Runner& runner = office.desk.runner;
-          runner.pause(name, {by, runner.clock().now()});
-          co_await keep_pauses(office, name + " is paused");
-          answer.give();
-        });
-      });
+  (void)job(name);
+  with_permission(caller, "pause", open(caller, std::move(result)),
+                  [&office = office_, name](const Answer<>& answer, const std::string& by) {
+                    spawn(office.loop, answer,
+                          [&office, answer, name, by]() -> asio::awaitable<void> {
+                            runner::Runner& runner = office.desk.runner;
+                            runner.pause(name, {by, runner.clock().now()});
+                            co_await keep_pauses(office, name + " is paused");
+                            answer.give();
+                          });
+                  });
 }
 
 void Requests::resume(const Caller& caller, sdbus::Result<>&& result, const std::string& name) {
-  (void)office_.desk.runner.job(name);
-  with_permission(
-      caller, "pause", open(caller, std::move(result)),
-      [&office = office_, name](const Answer<>& answer, const std::string& by) {
-        spawn(office.loop, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
-          office.desk.runner.resume(name, by);
-          co_await keep_pauses(office, name + " is resumed");
-          answer.give();
-        });
-      });
+  (void)job(name);
+  with_permission(caller, "pause", open(caller, std::move(result)),
+                  [&office = office_, name](const Answer<>& answer, const std::string& by) {
+                    spawn(office.loop, answer,
+                          [&office, answer, name, by]() -> asio::awaitable<void> {
+                            office.desk.runner.resume(name, by);
+                            co_await keep_pauses(office, name + " is resumed");
+                            answer.give();
+                          });
+                  });
 }
 
 void Requests::reload(
     const Caller& caller,
     sdbus::Result<std::vector<std::string>, std::vector<std::string>, std::uint32_t>&& result) {
   using Reloaded = Answer<std::vector<std::string>, std::vector<std::string>, std::uint32_t>;
-  with_permission(
-      caller, "reload", open(caller, std::move(result)),
-      [&office = office_](const Reloaded& answer, const std::string& by) {
-        spawn(office.loop, answer, [&office, answer, by]() -> asio::awaitable<void> {
-          log::info("a reload was asked for", {{"BY", by}});
-          const config::Reloaded done = co_await office.desk.reload();
-          if (!done.problems.empty()) {
-            throw Refusal("ConfigurationInvalid", lines_of(done.problems));
-          }
-          answer.give(texts(done.changes.applied), texts(done.changes.needs_restart),
-                      static_cast<std::uint32_t>(done.changes.unchanged));
-        });
-      });
+  with_permission(caller, "reload", open(caller, std::move(result)),
+                  [&office = office_](const Reloaded& answer, const std::string& by) {
+                    spawn(office.loop, answer, [&office, answer, by]() -> asio::awaitable<void> {
+                      log::info("a reload was asked for", {{"BY", by}});
+                      const config::Reloaded done = co_await office.desk.reload();
+                      if (!done.problems.empty()) {
+                        throw Refusal("ConfigurationInvalid", lines_of(done.problems));
+                      }
+                      answer.give(texts(done.changes.applied), texts(done.changes.needs_restart),
+                                  static_cast<std::uint32_t>(done.changes.unchanged));
+                    });
+                  });
 }
 
 void Requests::set_log_level(const Caller& caller, sdbus::Result<>&& result,
                              const std::string& level) {
+  require_name("level", level);
   log::Level parsed = log::Level::info;
   if (!log::parse_level(level, parsed)) {
     throw Refusal("InvalidArgument",
@@ -221,6 +237,7 @@ void Requests::set_log_level(const Caller& caller, sdbus::Result<>&& result,
 void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::HistoryRow>>&& result,
                        const std::string& name, std::uint64_t since, const std::string& outcome,
                        std::uint32_t limit) {
+  require_name("name", name);
   require_outcome(outcome);
   require_between("limit", limit, 1, max_rows);
   const postgres::HistoryQuery query{
@@ -240,12 +257,11 @@ void Requests::calendar(const Caller& caller,
                         sdbus::Result<std::vector<std::uint64_t>, std::string>&& result,
                         const std::string& name, std::uint32_t count) {
   require_between("count", count, 1, max_rows);
-  const runner::JobView job = office_.desk.runner.job(name);
+  const std::string zone{job(name).zone->name()};
   const auto answer = open(caller, std::move(result));
   const schedule::Trigger trigger = office_.desk.runner.trigger(name);
   spawn(office_.loop, answer,
-        [&desk = office_.desk, answer, trigger, count,
-         zone = std::string(job.zone->name())]() -> asio::awaitable<void> {
+        [&desk = office_.desk, answer, trigger, count, zone]() -> asio::awaitable<void> {
           const Instant now = desk.runner.clock().now();
           const auto look = [&](const std::stop_token& stop) {
             return ticks_after(trigger, now, count, stop);
@@ -260,21 +276,21 @@ void Requests::receipt(const Caller& caller,
                        std::uint64_t call_id) {
   require_between("call_id", call_id, 1, INT32_MAX);
   using Given = Answer<wire::Details, std::vector<wire::Minute>>;
-  with_permission(
-      caller, "inspect", open(caller, std::move(result)),
-      [&office = office_, call_id](const Given& answer, const std::string& /*by*/) {
-        spawn(office.loop, answer,
-              [&desk = office.desk, answer, call_id]() -> asio::awaitable<void> {
-                const auto ask = [&](const std::stop_token& stop) {
-                  return desk.inquiries.receipt(static_cast<std::int64_t>(call_id), stop);
-                };
-                const auto receipt = co_await desk.worker.run(ask);
-                if (!receipt) {
-                  throw Refusal("NotFound", fmt::format("there is no call {}", call_id));
-                }
-                answer.give(wire::receipt(*receipt), wire::minutes(receipt->minutes));
-              });
-      });
+  with_permission(caller, "inspect", open(caller, std::move(result)),
+                  [&office = office_, call_id](const Given& answer, const std::string& /*by*/) {
+                    spawn(
+                        office.loop, answer,
+                        [&desk = office.desk, answer, call_id]() -> asio::awaitable<void> {
+                          const auto ask = [&](const std::stop_token& stop) {
+                            return desk.inquiries.receipt(static_cast<std::int64_t>(call_id), stop);
+                          };
+                          const auto receipt = co_await desk.worker.run(ask);
+                          if (!receipt) {
+                            throw Refusal("NotFound", fmt::format("there is no call {}", call_id));
+                          }
+                          answer.give(wire::receipt(*receipt), wire::minutes(receipt->minutes));
+                        });
+                  });
 }
 
 void Requests::wallet(const Caller& caller,
@@ -283,8 +299,8 @@ void Requests::wallet(const Caller& caller,
                       std::uint64_t user_id, std::uint32_t limit) {
   require_between("user_id", user_id, 1, INT32_MAX);
   require_between("limit", limit, 0, max_wallet_entries);
-  using Given = Answer<std::int64_t, std::string, std::vector<std::int64_t>,
-                       std::vector<wire::WalletEntry>>;
+  using Given =
+      Answer<std::int64_t, std::string, std::vector<std::int64_t>, std::vector<wire::WalletEntry>>;
   with_permission(
       caller, "inspect", open(caller, std::move(result)),
       [&office = office_, user_id, limit](const Given& answer, const std::string& /*by*/) {

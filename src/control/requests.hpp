@@ -26,6 +26,9 @@ class Requests {
   Requests(Office& office, OpenCalls& calls, Gate& gate)
       : office_(office), calls_(calls), gate_(gate) {}
 
+  /// Throws Refusal or JobError, also for a name that is none.
+  [[nodiscard]] runner::JobView job(const std::string& name) const;
+
   void run(const Caller& caller, sdbus::Result<std::string>&& result, const std::string& name,
            std::uint64_t at);
   void pause(const Caller& caller, sdbus::Result<>&& result, const std::string& name);

@@ -135,10 +135,9 @@ void Session::run_started(const std::string& job, const runner::RunInProgress& r
 
 void Session::tick_ended(const runner::Record& record, Duration busy) {
   tell([&] {
-    manager_.emitRunFinished(record.job, wire::text(record.run_id),
-                             std::string(schedule::to_string(record.outcome)),
-                             wire::text(record.reason), wire::counts(record.counts),
-                             wire::length(busy));
+    manager_.emitRunFinished(
+        record.job, wire::text(record.run_id), std::string(schedule::to_string(record.outcome)),
+        wire::text(record.reason), wire::counts(record.counts), wire::length(busy));
   });
 }
 

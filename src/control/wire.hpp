@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "saathii/base/time.hpp"
+#include "saathii/control/sdbus.hpp"
 #include "saathii/health/health.hpp"
 #include "saathii/postgres/inquiry.hpp"
 #include "saathii/runner/job_view.hpp"
-#include "saathii/control/sdbus.hpp"
 
 // What goes over the bus, as deploy/dbus/com.saathiiapp.Tasks1.xml describes it.
 

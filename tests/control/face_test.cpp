@@ -150,8 +150,8 @@ TEST_CASE("a pause that cannot be kept for the next start says so") {
   setup.start();
   const BusError error = error_of([&] { setup.manager().Pause("charge"); });
   CHECK(error.name == "Failed");
-  CHECK_THAT(error.message, Contains("charge is paused, but only until saathiid ends") &&
-                                Contains("disk full"));
+  CHECK_THAT(error.message,
+             Contains("charge is paused, but only until saathiid ends") && Contains("disk full"));
   CHECK(setup.client->job("charge").Paused());
 }
 
@@ -168,6 +168,12 @@ TEST_CASE("what is asked wrongly gets an error by name") {
   };
   const std::vector<Wrong> all = {
       {"an unknown job", [&] { manager.GetJob("chrage"); }, "UnknownJob", "\"charge\""},
+      {"a name without end", [&] { manager.GetJob(std::string(1'000'000, 'x')); },
+       "InvalidArgument", "name: found 1000000 bytes; allowed: at most 63"},
+      {"a level without end", [&] { manager.SetLogLevel(std::string(64, 'x')); },
+       "InvalidArgument", "level"},
+      {"an outcome without end", [&] { manager.History("", 0, std::string(64, 'x'), 1); },
+       "InvalidArgument", "outcome"},
       {"a run of one", [&] { manager.Run("x", 0); }, "UnknownJob", "there is no job \"x\""},
       {"a pause of one", [&] { manager.Pause("x"); }, "UnknownJob", "badges"},
       {"a resume of one", [&] { manager.Resume("x"); }, "UnknownJob", "badges"},
@@ -327,10 +333,11 @@ TEST_CASE("outcomes of the past are asked of the ledger, whatever their text is 
   CHECK(query.limit == 7);
   REQUIRE(runs.size() == 1);
   const auto& [job, run_id, scheduled, last, ticks, outcome, reason, started, finished, attempts,
-               counts] = static_cast<const std::tuple<
-      std::string, std::string, std::uint64_t, std::uint64_t, std::int64_t, std::string,
-      std::string, std::uint64_t, std::uint64_t, std::uint32_t,
-      std::map<std::string, std::int64_t>>&>(runs[0]);
+               counts] =
+      static_cast<
+          const std::tuple<std::string, std::string, std::uint64_t, std::uint64_t, std::int64_t,
+                           std::string, std::string, std::uint64_t, std::uint64_t, std::uint32_t,
+                           std::map<std::string, std::int64_t>>&>(runs[0]);
   CHECK(job == "charge");
   CHECK(run_id == "r1");
   CHECK(scheduled == us(noon));
@@ -361,8 +368,11 @@ TEST_CASE("what the ledgers know of a call and of a wallet is told") {
     return std::optional{receipt};
   };
   setup.daemon.inquiries.wallet = [](std::int64_t user_id, std::size_t entries, const auto&) {
-    return std::optional{postgres::Wallet{user_id, static_cast<std::int64_t>(entries), "12.50",
-                                          {4711}, {{noon, "spend", -10, "0.00"}}}};
+    return std::optional{postgres::Wallet{user_id,
+                                          static_cast<std::int64_t>(entries),
+                                          "12.50",
+                                          {4711},
+                                          {{noon, "spend", -10, "0.00"}}}};
   };
   setup.start();
   const auto [call, minutes] = setup.manager().CallReceipt(4711);
@@ -407,8 +417,7 @@ TEST_CASE("the next ticks are told in their zone, and not without end") {
   setup.start();
   const auto [ticks, zone] = setup.manager().Calendar("charge", 3);
   CHECK(zone == "UTC");
-  CHECK(ticks ==
-        std::vector<std::uint64_t>{us(noon + 1min), us(noon + 2min), us(noon + 3min)});
+  CHECK(ticks == std::vector<std::uint64_t>{us(noon + 1min), us(noon + 2min), us(noon + 3min)});
   const auto [rare, of] = setup.manager().Calendar("leap", 10'000);
   CHECK(of == "Asia/Kolkata");
   CHECK(rare.size() == 5);  // 2028 to 2044

@@ -26,9 +26,9 @@ class Flooder {
   Flooder& operator=(const Flooder&) = delete;
 
   void call(const char* method) {
-    const int sent = sd_bus_call_method_async(
-        bus_, nullptr, daemon_name, "/com/saathiiapp/Tasks1", "com.saathiiapp.Tasks1.Manager",
-        method, &Flooder::on_reply, this, nullptr);
+    const int sent = sd_bus_call_method_async(bus_, nullptr, daemon_name, "/com/saathiiapp/Tasks1",
+                                              "com.saathiiapp.Tasks1.Manager", method,
+                                              &Flooder::on_reply, this, nullptr);
     failed_ = failed_ || sent < 0;
     ++waiting_;
   }

@@ -138,8 +138,7 @@ TEST_CASE("a polkit that does not answer holds up nobody else, and not for ever"
   CHECK(error.name == "NotAuthorized");
   CHECK_THAT(error.message, Contains("did not answer in time"));
   CHECK(polkit.fake.state.wait([](const FakePolkit::State& state) {
-    return state.cancelled.size() == 1 &&
-           state.cancelled[0] == state.questions.at(0).cancellation;
+    return state.cancelled.size() == 1 && state.cancelled[0] == state.questions.at(0).cancellation;
   }));
 }
 

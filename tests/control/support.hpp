@@ -109,9 +109,7 @@ class Ear {
   }
 
  private:
-  static std::string last_part(const std::string& path) {
-    return path.substr(path.rfind('/') + 1);
-  }
+  static std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
   void on_signal(sdbus::Message& message) {
     const std::string member = message.getMemberName();
@@ -171,9 +169,8 @@ class Manager final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1::Man
 
  private:
   void onRunStarted(const std::string&, const std::string&, const std::uint64_t&) override {}
-  void onRunFinished(const std::string&, const std::string&, const std::string&,
-                     const std::string&, const std::map<std::string, std::int64_t>&,
-                     const std::uint64_t&) override {}
+  void onRunFinished(const std::string&, const std::string&, const std::string&, const std::string&,
+                     const std::map<std::string, std::int64_t>&, const std::uint64_t&) override {}
   void onHealthChanged(
       const std::string&,
       const std::vector<sdbus::Struct<std::string, std::string, std::string>>&) override {}
@@ -250,8 +247,8 @@ class Daemon : public runner::test::Harness {
 
  private:
   void add_face(runner::Runner& made) {
-    health = std::make_unique<health::Monitor>(
-        made, std::vector<const ServerState*>{&postgres}, made.add_side_worker(1));
+    health = std::make_unique<health::Monitor>(made, std::vector<const ServerState*>{&postgres},
+                                               made.add_side_worker(1));
     made.add_observer(*health);
     postgres.on_change([this, &made] {
       made.server_changed(postgres.snapshot().state == ServerState::State::up);
@@ -321,9 +318,9 @@ class FakePolkit final
     Says says = Says::nothing;
     state.change([&](State& s) {
       says = s.says;
-      s.questions.push_back({std::get<0>(subject) + " " +
-                                 std::get<1>(subject).at("name").get<std::string>(),
-                             action_id, cancellation_id, flags});
+      s.questions.push_back(
+          {std::get<0>(subject) + " " + std::get<1>(subject).at("name").get<std::string>(),
+           action_id, cancellation_id, flags});
     });
     if (says == Says::nothing) {
       unanswered_.push_back(std::move(result));

@@ -29,8 +29,11 @@ enum class Message : std::uint8_t {
   health_changed,  ///< CHECK, HEALTH: ok, degraded or failing
   watchdog_unfed,
   notify_unusable,
+  bus_away,
+  bus_joined,
   http_unavailable,
-  alert_failed,
+  alert_sent,    ///< ALERT, CHANNEL, ATTEMPTS; JOB and RUN_ID where one is meant
+  alert_failed,  ///< as alert_sent
 
   // Jobs and their runs: JOB; of a run RUN_ID and SCHEDULED_AT, too.
   run_failed,     ///< ATTEMPTS, DURATION_US
@@ -94,7 +97,10 @@ inline constexpr MessageId message_ids[] = {
     {Message::health_changed, "2a31f2103a364437b4f4a4225364de20", "health_changed"},
     {Message::watchdog_unfed, "de2747b62e1441e094329c98f264eb4a", "watchdog_unfed"},
     {Message::notify_unusable, "17df6b549b334bf99c1365d1c9767928", "notify_unusable"},
+    {Message::bus_away, "09204434eb40423892d5600a4790c0e8", "bus_away"},
+    {Message::bus_joined, "2c86decf1aaf42bb9c0d42c2c627a37c", "bus_joined"},
     {Message::http_unavailable, "515d068d49c14ba282b1a09b226a0e8a", "http_unavailable"},
+    {Message::alert_sent, "5548c7200ca54eb3b5e46559de17f5d0", "alert_sent"},
     {Message::alert_failed, "72bfff6ad8f745818195dcea715b860f", "alert_failed"},
     {Message::run_failed, "f20359a51969427286bc6a11832565eb", "run_failed"},
     {Message::run_retried, "4ed1909c09224c6999a706efb194de37", "run_retried"},
