@@ -31,8 +31,8 @@ class CommandLine(Case):
     def test_help_and_version(self):
         done = run("--help")
         self.assertEqual(done.returncode, 0)
-        for word in ("--config", "--check-config", "--print-config", "--migrate", "--once", "--test-alert",
-                     "--at", "--json", "--version", "DATABASE_URL"):
+        for word in ("--config", "--check-config", "--print-config", "--migrate", "--once",
+                     "--test-alert", "--at", "--json", "--version", "DATABASE_URL"):
             self.assertIn(word, done.stdout)
         done = run("--version")
         self.assertEqual(done.returncode, 0)
