@@ -112,7 +112,7 @@ TEST_CASE("colour changes nothing but the colour") {
   CHECK_THAT(text, ContainsSubstring("\x1b[1;31mfailing\x1b[0m"));
 }
 
-TEST_CASE("jobs with their schedules; the zone that all are of is told once") {
+TEST_CASE("jobs with their schedules, and the zone that all are of is told once") {
   CHECK(jobs_view(test::ill().jobs, screen()) ==
         R"(  JOB               SCHEDULE        LAST RUN   OUTCOME      TOOK  NEXT RUN
 ● presence_cleanup  every 5m        108 s ago  succeeded   28 ms  in 3 min

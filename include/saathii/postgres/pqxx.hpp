@@ -19,7 +19,7 @@ pqxx::result exec_prepared(pqxx::transaction_base& transaction, const char* name
 inline void forbid_reconnecting(pqxx::connection&) {}
 
 /// A failure's first line as an operator should read it.
-inline std::string in_plain_words(std::string reason) { return reason; }
+inline std::string in_plain_words(const std::string& reason) { return reason; }
 
 #else
 
