@@ -301,17 +301,6 @@ class BusDaemon final : public Daemon {
     return values;
   }
 
-  /// sdbus-c++ does not show this: calls made from now on may wait for a person.
-  void allow_asking() {
-    struct Raw : sdbus::Message {
-      static sd_bus_message* of(const sdbus::Message& message) {
-        return static_cast<sd_bus_message*>(message.*(&Raw::msg_));
-      }
-    };
-    const auto call = bus_->createMethodCall(bus_name, "GetId");
-    sd_bus_set_allow_interactive_authorization(sd_bus_message_get_bus(Raw::of(call)), 1);
-  }
-
  public:
   BusDaemon(const std::string& where, Asking asking) {
     try {
@@ -330,7 +319,7 @@ class BusDaemon final : public Daemon {
           .storeResultsTo(owner_);
       manager_ = std::make_unique<ManagerProxy>(*connection_, owner_);
       if (asking == Asking::yes) {
-        allow_asking();
+        control::allow_passwords(*bus_);
       }
     });
   }
