@@ -80,7 +80,8 @@ class Flooder {
 };
 
 struct Setup {
-  Setup() {
+  explicit Setup(std::vector<runner::Record> past = {}) {
+    daemon.inquiries.history = [past](const auto&, const auto&) { return past; };
     for (int i = 0; i < 20; ++i) {
       config::Job job = minutely("quiet_" + std::to_string(i));
       job.trigger = {schedule::Once{noon + 24h * 1000}, tz::locate_zone("UTC")};
@@ -229,6 +230,33 @@ TEST_CASE("calls a second, and how late ticks are meanwhile", "[.bench]") {
       "D-Bus: %.0f calls a second (ListJobs of 21 jobs); worst of %d ticks %.1f ms late, of 100 "
       "without calls %.1f ms\n",
       served / took.count(), minute - 101, flooded_ms, quiet_ms);
+}
+
+TEST_CASE("how long the largest answer keeps the loop", "[.bench]") {
+  using Clock = std::chrono::steady_clock;
+  runner::Record record;
+  record.job = "coin_deduction";
+  record.run_id = std::string(36, 'x');
+  record.reason = "312 calls charged, 3120 coins; 1 ended, balance used up";
+  record.counts = {{"calls", 312}, {"coins", 3120}, {"ended", 1}, {"errors", 0}};
+  Setup setup{std::vector<runner::Record>(10'000, record)};
+  std::atomic<bool> done = false;
+  std::thread caller([&] {
+    Client client(setup.bus.address());
+    for (int i = 0; i < 10; ++i) {
+      (void)client.manager.History("", 0, "", 10'000);
+    }
+    done = true;
+  });
+  std::chrono::duration<double, std::milli> worst{0};
+  while (!done) {
+    const auto began = Clock::now();
+    setup.daemon.on_loop([] {});
+    worst = std::max<std::chrono::duration<double, std::milli>>(worst, Clock::now() - began);
+  }
+  caller.join();
+  std::printf("D-Bus: an answer of 10000 outcomes keeps the loop for %.1f ms at most\n",
+              worst.count());
 }
 
 }  // namespace saathii::control::test
