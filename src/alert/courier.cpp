@@ -65,8 +65,11 @@ Courier::~Courier() {
 
 void Courier::use(std::shared_ptr<Channel> channel, Duration give_up_after) {
   const std::scoped_lock lock(mutex_);
-  channel_ = std::move(channel);
   options_.give_up_after = give_up_after;
+  if (channel == channel_) {
+    return;
+  }
+  channel_ = std::move(channel);
   backoff_.reset();
   next_try_.reset();
   stop_.request_stop();

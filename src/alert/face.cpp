@@ -21,6 +21,14 @@ Duration limit_of(const config::Job& job, const config::Alerts& settings) {
   return job.run.timeout * settings.long_running_percent / 100;
 }
 
+bool same_channel(std::string_view name, const config::Alerts& one, const config::Alerts& other) {
+  if (name == "command") {
+    return one.command == other.command;
+  }
+  const bool same = name == "mail" ? one.mail == other.mail : one.webhook == other.webhook;
+  return same && one.ca_file == other.ca_file;
+}
+
 }  // namespace
 
 std::string host_name() {
@@ -41,17 +49,17 @@ void Face::configure(const config::Config& config) {
   for (const config::Job& job : config.jobs) {
     limits_[job.name] = limit_of(job, config.alerts);
   }
-  if (settings_ == config.alerts) {
-    return;  // what is on its way is not to be broken off
-  }
-  settings_ = config.alerts;
   rules_.configure(config.alerts);
   enabled_ = false;
-  for (const auto& courier : couriers_) {
-    auto channel = make_channel(courier->name(), config.alerts);
-    enabled_ = enabled_ || channel != nullptr;
-    courier->use(std::move(channel), config.alerts.give_up_after);
+  for (std::size_t i = 0; i < couriers_.size(); ++i) {
+    // What is on its way is not to be broken off for another's sake.
+    if (!settings_ || !same_channel(channel_names[i], *settings_, config.alerts)) {
+      channels_[i] = make_channel(channel_names[i], config.alerts);
+    }
+    enabled_ = enabled_ || channels_[i] != nullptr;
+    couriers_[i]->use(channels_[i], config.alerts.give_up_after);
   }
+  settings_ = config.alerts;
 }
 
 void Face::health_changed(const health::Report& report) {

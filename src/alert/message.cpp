@@ -135,7 +135,7 @@ std::vector<std::string> commands(const Message& message) {
   }
   std::vector<std::string> lines;
   if (message.event == Event::held_back || is(message, Kind::unhealthy)) {
-    lines.emplace_back("saathiictl status");
+    lines.emplace_back("saathiictl health");
   } else {
     lines.push_back("saathiictl show " + one_line(message.subject, max_name_bytes));
   }

@@ -57,11 +57,13 @@ int run_test_alert(const std::string& channel, const config::Config& config) {
     }
   }
   if (tried == 0) {
-    std::fprintf(stderr,
-                 "saathiid: %s is configured, so no alert is ever sent: see [alerts.%s] in the "
-                 "configuration\n",
-                 channel.empty() ? "no way for alerts to go" : channel.c_str(),
-                 channel.empty() ? "mail" : channel.c_str());
+    const std::string which = channel.empty() ? "mail" : channel;
+    std::fprintf(
+        stderr,
+        "saathiid: no alert is ever sent%s configured: see [alerts.%s] in the "
+        "configuration\n",
+        channel.empty() ? ": no way for them to go is" : (" by " + channel + ": it is not").c_str(),
+        which.c_str());
     return exit_failure;
   }
   return failed == 0 ? exit_ok : exit_failure;

@@ -227,32 +227,33 @@ std::vector<std::string> command_names(const CLI::App& app) {
   return names;
 }
 
-/// The first word that is no option, if it is no command.
-std::string unknown_command(const std::vector<std::string>& names, int argc,
-                            const char* const* argv) {
-  for (int at = 1; at < argc; ++at) {
-    const std::string word = argv[at];
-    if (word.starts_with("-")) {
-      continue;
+/// The word that stands where a command should, and is none.
+std::string unknown_command(const CLI::App& app) {
+  if (app.get_subcommands().empty()) {
+    for (const std::string& word : app.remaining()) {
+      if (!word.starts_with("-")) {
+        return word;
+      }
     }
-    return std::find(names.begin(), names.end(), word) == names.end() ? word : "";
   }
   return "";
 }
 
 /// One line, and how to get help.
-int usage_error(const CLI::App& app, int argc, const char* const* argv, const std::string& text) {
+int usage_error(const CLI::App& app, const std::string& text) {
   std::string message = text;
-  const std::vector<std::string> names = command_names(app);
-  if (const std::string word = unknown_command(names, argc, argv); !word.empty()) {
+  std::string command;
+  if (const auto parsed = app.get_subcommands(); !parsed.empty()) {
+    command = parsed.front()->get_name();
+  } else if (const std::string word = unknown_command(app); !word.empty()) {
+    const std::vector<std::string> names = command_names(app);
     message = "there is no command \"" + word +
               "\": " + config::suggest(word, {names.begin(), names.end()}, "commands");
   }
-  std::fprintf(stderr, "saathiictl: %s (see saathiictl --help)\n", message.c_str());
+  std::fprintf(stderr, "saathiictl: %s (see saathiictl %s%s--help)\n", message.c_str(),
+               command.c_str(), command.empty() ? "" : " ");
   // Who asks for the health must not take bad usage for "failing".
-  const bool health = std::any_of(
-      argv + 1, argv + argc, [](const char* word) { return std::string_view{word} == "health"; });
-  return health ? exit_code::unknown : exit_code::usage;
+  return command == "health" ? exit_code::unknown : exit_code::usage;
 }
 
 }  // namespace
@@ -277,7 +278,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
     parsed.exit_code = exit_code::ok;
     return parsed;
   } catch (const CLI::ParseError& error) {
-    parsed.exit_code = usage_error(app, argc, argv, tidy(error.what()));
+    parsed.exit_code = usage_error(app, tidy(error.what()));
     return parsed;
   }
   if (flags.version) {

@@ -68,7 +68,7 @@ Style style_of(std::string_view word) {
     return Style::bad;
   }
   if (word == "skipped" || word == "coalesced" || word == "missed" || word == "degraded" ||
-      word == "retrying" || word == "paused" || word == "unknown") {
+      word == "retrying" || word == "paused") {
     return Style::attention;
   }
   return Style::plain;

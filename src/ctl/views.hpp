@@ -34,7 +34,7 @@ namespace saathii::ctl {
 [[nodiscard]] std::string progress_view(const Job& job, const std::string& run_id, Duration waited,
                                         const Screen& screen);
 
-/// "charged 7, coins 170".
+/// "charged=7 coins=170", as --once of the daemon prints them.
 [[nodiscard]] std::string in_words(const Counts& counts);
 
 /// "timed out".

@@ -84,8 +84,11 @@ std::string what_it_did(const Job& job) {
 }
 
 std::string server_line(const Server& server, const Screen& screen) {
+  if (server.state == "unknown") {
+    return server.name + " has not been asked yet";
+  }
   std::string text = server.name + " " + server.state;
-  if (server.since && server.state != "unknown") {
+  if (server.since) {
     text += " for " + roughly(screen.now - *server.since);
   }
   if (server.state == "down" && !server.last_error.empty()) {
@@ -195,7 +198,7 @@ std::string in_words(std::string_view outcome) {
 std::string in_words(const Counts& counts) {
   std::string text;
   for (const auto& [name, number] : counts) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, grouped(number));
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, number);
   }
   return text;
 }

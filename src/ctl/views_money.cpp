@@ -81,6 +81,12 @@ std::string time_in(const Receipt& receipt, Instant moment, const Screen& screen
   return same_day ? whole.substr(11) : whole;
 }
 
+/// When the API took its coins is not recorded; its row was made later.
+std::string charged_at(const Receipt& receipt, const Minute& minute, const Screen& screen) {
+  return minute.charged_at && minute.source != "api" ? time_in(receipt, *minute.charged_at, screen)
+                                                     : "-";
+}
+
 std::string note_of(const Receipt& receipt, const Minute& minute, const Screen& screen) {
   if (minute.refunded_at) {
     return "given back " + time_in(receipt, *minute.refunded_at, screen);
@@ -101,7 +107,7 @@ std::string minutes_table(const Receipt& receipt, const Screen& screen) {
     const Style style = minute.refunded_at || minute.source == "waived" ? Style::dim : Style::plain;
     table.add({{std::to_string(minute.number), style},
                {time_in(receipt, minute.starts_at, screen), style},
-               {minute.charged_at ? time_in(receipt, *minute.charged_at, screen) : "-", style},
+               {charged_at(receipt, minute, screen), style},
                {minute.source, style},
                {grouped(minute.coins), style},
                {balance(minute.balance_before), style},

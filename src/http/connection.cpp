@@ -28,7 +28,7 @@ constexpr const char* text_type = "text/plain; charset=utf-8";
 constexpr std::size_t read_bytes = 1024;
 /// What is read, unseen, of what a client sends after our last answer, and for
 /// how long: closing at once would make the kernel take that answer back.
-constexpr std::size_t linger_bytes = 64 * 1024;
+constexpr std::size_t linger_bytes = std::size_t{64} * 1024;
 constexpr Duration linger_time = std::chrono::seconds{1};
 
 /// "Sun, 22 Nov 2026 08:00:00 GMT"

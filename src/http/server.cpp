@@ -1,5 +1,7 @@
 #include "saathii/http/server.hpp"
 
+#include <fmt/format.h>
+
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -26,7 +28,7 @@ constexpr Duration accept_pause = std::chrono::seconds{1};
 std::string links(const Pages& pages) {
   std::string list;
   for (const auto& [path, page] : pages) {
-    list += "<li><a href=\"" + path + "\">" + path + "</a></li>\n";
+    list += fmt::format("<li><a href=\"{0}\">{0}</a></li>\n", path);
   }
   return list;
 }
@@ -165,7 +167,13 @@ Server::Server(asio::any_io_executor loop, Pages pages, Limits limits) : loop_(s
   site_ = std::make_shared<const Site>(Site{std::move(pages), limits});
 }
 
-Server::~Server() { close(); }
+Server::~Server() {
+  try {
+    close();
+  } catch (const std::exception& error) {
+    log::error(std::string{"http: closing failed: "} + error.what());
+  }
+}
 
 void Server::configure(const std::string& address) {
   std::string error;

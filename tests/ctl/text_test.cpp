@@ -90,7 +90,7 @@ TEST_CASE("local times name their zone, also around a change of the clocks") {
   CHECK(short_time(at("1969-12-31T23:59:59.9Z"), tz::locate_zone("UTC")) == "1969-12-31 23:59:59");
 }
 
-TEST_CASE("--since takes what people write") {
+TEST_CASE("the option --since takes what people write") {
   const auto india = tz::locate_zone("Asia/Kolkata");
   const auto since = [&](std::string_view text) {
     const auto moment = parse_since(text, test::now, india);

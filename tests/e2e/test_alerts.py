@@ -1,6 +1,7 @@
 """Alerts as people get them: over TLS, from the daemon, and with dead servers."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import socket
@@ -88,10 +89,14 @@ class MailServer:
         self.password = password
         self.mails = Lines()
 
-    def talk(self, connection):
+    def talk(self, plain):
+        with contextlib.ExitStack() as stack:
+            self.converse(plain, stack)
+
+    def converse(self, connection, stack):
         connection.sendall(b"220 ready\r\n")
         encrypted = False
-        file = connection.makefile("rwb")
+        file = stack.enter_context(connection.makefile("rwb"))
         recipients = []
         while (line := file.readline().decode().strip()):
             word = line.split(" ")[0].upper()
@@ -100,8 +105,9 @@ class MailServer:
                 answer = "250-me\r\n250 AUTH PLAIN" if encrypted else "250-me\r\n250 STARTTLS"
             elif word == "STARTTLS":
                 connection.sendall(b"220 go on\r\n")
-                connection = self.context.wrap_socket(connection, server_side=True)
-                file = connection.makefile("rwb")
+                connection = stack.enter_context(
+                    self.context.wrap_socket(connection, server_side=True))
+                file = stack.enter_context(connection.makefile("rwb"))
                 encrypted = True
                 continue
             elif line == "AUTH PLAIN":
@@ -143,7 +149,7 @@ class Alerting(Case):
     def config(self, alerts):
         return self.write("saathiid.toml", BASE.replace("{folder}", self.folder) + alerts)
 
-    def test_alert(self, config, *words):
+    def try_alerts(self, config, *words):
         return run("--config", config, "--test-alert", *words, no_proxy="127.0.0.1")
 
 
@@ -172,7 +178,7 @@ to = ["ops@example.org", "night@example.org"]
 user = "saathiid"
 password_file = "{password}"
 """)
-        done = self.test_alert(config)
+        done = self.try_alerts(config)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for way in ("command", "webhook", "mail"):
             self.assertRegex(done.stdout, rf"(?m)^{way} +sent ")
@@ -186,12 +192,12 @@ password_file = "{password}"
         self.assertIn("Auto-Submitted: auto-generated", sent["text"])
         self.assertTrue(any(line.startswith("Subject: [saathiid@") for line in sent["text"]))
 
-        done = self.test_alert(config, "webhook")
+        done = self.try_alerts(config, "webhook")
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual(done.stdout.count("\n"), 1)
 
         password.write_text("wrong\n")
-        done = self.test_alert(config, "mail")
+        done = self.try_alerts(config, "mail")
         self.assertEqual(done.returncode, 1)
         self.assertIn("refuses the user or the password (535 no)", done.stdout)
         printed = run("--config", config, "--print-config").stdout
@@ -211,7 +217,7 @@ smtp = "smtp://127.0.0.1:{smtp.port}"
 from = "saathiid@example.org"
 to = ["ops@example.org"]
 """)
-        done = self.test_alert(config)
+        done = self.try_alerts(config)
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertEqual(len([line for line in done.stdout.splitlines()
                               if "failed" in line and "certificate" in line]), 2, done.stdout)
@@ -219,13 +225,13 @@ to = ["ops@example.org"]
         self.assertEqual(hook.posts.length() + mail.mails.length(), 0)
 
     def test_usage(self):
-        done = self.test_alert(self.config(""))
+        done = self.try_alerts(self.config(""))
         self.assertEqual(done.returncode, 1)
-        self.assertIn("no way for alerts to go is configured", done.stderr)
-        done = self.test_alert(self.config(""), "mail")
+        self.assertIn("no alert is ever sent: no way for them to go is configured", done.stderr)
+        done = self.try_alerts(self.config(""), "mail")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("mail is configured", done.stderr.replace("no ", ""))
-        done = self.test_alert(self.config(""), "pigeon")
+        self.assertIn("no alert is ever sent by mail: it is not configured", done.stderr)
+        done = self.try_alerts(self.config(""), "pigeon")
         self.assertEqual(done.returncode, 2)
         self.assertIn("pigeon", done.stderr)
 

@@ -32,7 +32,7 @@ class CommandLine(Case):
         done = run("--help")
         self.assertEqual(done.returncode, 0)
         for word in ("--config", "--check-config", "--print-config", "--migrate", "--once",
-                     "--at", "--json", "--version", "DATABASE_URL"):
+                     "--test-alert", "--at", "--json", "--version", "DATABASE_URL"):
             self.assertIn(word, done.stdout)
         done = run("--version")
         self.assertEqual(done.returncode, 0)

@@ -26,7 +26,7 @@ using test::Client;
 using namespace std::chrono_literals;
 
 constexpr const char* any_port = "127.0.0.1:0";
-constexpr std::size_t big_bytes = 32U * 1024 * 1024;
+constexpr std::size_t big_bytes = std::size_t{32} * 1024 * 1024;
 
 /// A server on a loop that a thread of its own runs.
 class Running {
@@ -54,6 +54,7 @@ class Running {
     address_ = server_.address();
     thread_ = std::thread([this] { loop_.run(); });
   }
+  // NOLINTNEXTLINE(bugprone-exception-escape): the test is over then.
   ~Running() {
     on_loop([&] { server_.close(); });
     work_.reset();

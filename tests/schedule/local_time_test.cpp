@@ -27,7 +27,7 @@ TEST_CASE("a moment without one is of the zone's wall clocks") {
   CHECK(read("2026-11-22 14:03:05", "UTC") == "2026-11-22T14:03:05Z");
 }
 
-TEST_CASE("a local time that is skipped is the first moment after; one of two is the first") {
+TEST_CASE("a local time that is skipped is the first moment after, and one of two is the first") {
   CHECK(read("2026-03-29 02:30", "Europe/Berlin") == "2026-03-29T01:00:00Z");
   CHECK(read("2026-10-25 02:30", "Europe/Berlin") == "2026-10-25T00:30:00Z");
 }

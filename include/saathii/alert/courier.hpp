@@ -47,7 +47,8 @@ class Courier {
   Courier& operator=(const Courier&) = delete;
 
   /// From now on deliver through this one; nullptr: not at all, and what waits
-  /// is dropped. What is being delivered is broken off and tried again.
+  /// is dropped. What is being delivered is broken off and tried again, unless
+  /// it is the channel that is in use already.
   void use(std::shared_ptr<Channel> channel, Duration give_up_after);
   /// Takes a letter, if there is a channel.
   void post(std::shared_ptr<const Letter> letter);

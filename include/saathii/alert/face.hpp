@@ -66,6 +66,7 @@ class Face final : public runner::Observer {
   std::map<std::string, Duration> limits_;  ///< after which a job's run is long-running
   std::set<std::string> known_;             ///< jobs whose past has been looked at
   std::array<std::unique_ptr<Courier>, std::size(channel_names)> couriers_;
+  std::array<std::shared_ptr<Channel>, std::size(channel_names)> channels_;
   std::optional<config::Alerts> settings_;  ///< in force
   bool enabled_ = false;                    ///< there is a channel
   bool looking_ = false;                    ///< soon

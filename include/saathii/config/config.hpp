@@ -171,8 +171,6 @@ struct Alerts {
   AlertCommand command;
   AlertWebhook webhook;
   AlertMail mail;
-
-  friend bool operator==(const Alerts&, const Alerts&) = default;
 };
 
 struct Config {

@@ -19,7 +19,7 @@ pqxx::result exec_prepared(pqxx::transaction_base& transaction, const char* name
 inline void forbid_reconnecting(pqxx::connection&) {}
 
 /// A failure's first line as an operator should read it.
-inline std::string in_plain_words(std::string reason) { return reason; }
+inline std::string in_plain_words(const std::string& reason) { return reason; }
 
 #else
 
@@ -40,7 +40,7 @@ inline void forbid_reconnecting(pqxx::connection& connection) {
 
 /// A failure's first line as an operator should read it: libpqxx 6.4 stumbles
 /// over the encoding of a connection that the server has closed.
-inline std::string in_plain_words(std::string reason) {
+inline std::string in_plain_words(const std::string& reason) {
   return reason.starts_with("Could not obtain client encoding") ? "the server closed the connection"
                                                                 : reason;
 }
