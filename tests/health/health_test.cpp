@@ -95,7 +95,7 @@ TEST_CASE("a stuck run is told apart from a database that is down") {
   CHECK(waiting.findings[1].check == "postgres");
 }
 
-TEST_CASE("a failed run is degraded until the deadline; a paused job is, for as long as it is") {
+TEST_CASE("a failed run is degraded until the deadline, a paused job is, for as long as it is") {
   JobView job = good_job();
   job.last = ended(schedule::Outcome::timed_out, "took longer than 10 min");
   CHECK(judge_job(job).level == Level::degraded);

@@ -86,7 +86,7 @@ TEST_CASE("a run that is asked for comes at once, also while paused, with the id
   CHECK(view.last_success == noon + 30s);
 }
 
-TEST_CASE("a run that is asked for waits for the run in progress; a second one is refused") {
+TEST_CASE("a run that is asked for waits for the run in progress, a second one is refused") {
   Harness harness;
   FakeWork& work = harness.add(minutely("charge"));
   work.block();
