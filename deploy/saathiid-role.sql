@@ -15,6 +15,8 @@ GRANT USAGE ON SCHEMA public, saathii_tasks TO saathiid;
 -- The platform's tables: read what jobs look at, write what they must leave behind.
 GRANT SELECT ON public.users, public.user_roles, public.user_wallets, public.user_status,
                 public.user_calls, public.listener_badges TO saathiid;
+-- Read for saathiictl wallet alone.
+GRANT SELECT ON public.user_transactions TO saathiid;
 GRANT UPDATE (balance_coins, withdrawable_money, updated_at) ON public.user_wallets TO saathiid;
 GRANT INSERT (user_id, balance_coins, withdrawable_money) ON public.user_wallets TO saathiid;
 GRANT INSERT (wallet_id, tx_type, coins_change, money_change) ON public.user_transactions TO saathiid;

@@ -6,11 +6,14 @@
 #include <exception>
 
 #include "app/command_line.hpp"
+#include "app/http_face.hpp"
 #include "app/once.hpp"
 #include "app/pause_file.hpp"
 #include "app/reloader.hpp"
 #include "app/schema.hpp"
+#include "app/test_alert.hpp"
 #include "app/wiring.hpp"
+#include "saathii/alert/face.hpp"
 #include "saathii/base/counted.hpp"
 #include "saathii/base/server_state.hpp"
 #include "saathii/config/loader.hpp"
@@ -48,13 +51,31 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   runner::SideWorker& files = runner.add_side_worker(8);
   app::Reloader reloader{{runner, files, pool, redis_state}, file, jobs::kind_infos(), config};
   runner.on_hangup([&reloader] { reloader.reload_in_background(); });
-  health::Monitor health{runner, servers, runner.add_side_worker(1)};
+  runner::SideWorker& disks = runner.add_side_worker(1);
+  runner::SideWorker& inquiries = runner.add_side_worker(16);
+  health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
-  health.on_change(
-      [&face](const health::Report& report) { face.set_failing(app::failing(report)); });
+  app::HttpFace http{{runner,
+                      health,
+                      pool,
+                      {{"files", &files}, {"disks", &disks}, {"inquiries", &inquiries}},
+                      options.ledger.queue_limit}};
+  runner.add_observer(http);
+  control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
+                    {.bus = config.control.bus}};
+  runner.add_observer(bus);
+  alert::Face alerts{app::around_alerts(runner)};
+  runner.add_observer(alerts);
+  health.on_change([&](const health::Report& report) {
+    face.set_failing(app::failing(report));
+    alerts.health_changed(report);
+  });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
+    log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed));
+    http.configure(changed.http);
+    alerts.configure(changed);
   };
   follow(config);
   reloader.on_apply(follow);
@@ -65,19 +86,26 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
     });
   }
   const runner::Ending ending = runner.run();
+  alerts.finish();
   if (ending.stuck) {
     ::_exit(ending.exit_code);
   }
   return ending.exit_code;
 }
 
-int check(const config::Loaded& loaded, const std::string& file) {
+int check(const config::Loaded& loaded, const app::CommandLine& command) {
   for (const config::Problem& problem : loaded.problems) {
     std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
   if (!loaded.config) {
-    std::fprintf(stderr, "saathiid: %s in the configuration %s; nothing was done\n",
-                 counted(loaded.problems.size(), "error").c_str(), file.c_str());
+    const std::string summary = counted(loaded.problems.size(), "error") +
+                                " in the configuration " + command.config_file +
+                                "; nothing was done";
+    if (command.action == app::Action::serve && log::is_journal()) {
+      log::error(log::Message::configuration_refused, summary, {{"FILE", command.config_file}});
+    } else {
+      std::fprintf(stderr, "saathiid: %s\n", summary.c_str());
+    }
     return app::exit_configuration;
   }
   return app::exit_ok;
@@ -86,7 +114,7 @@ int check(const config::Loaded& loaded, const std::string& file) {
 int act(const app::CommandLine& command) {
   const auto kinds = jobs::kind_infos();
   const auto loaded = config::load(command.config_file, kinds, config::process_environment());
-  if (const int code = check(loaded, command.config_file); code != app::exit_ok) {
+  if (const int code = check(loaded, command); code != app::exit_ok) {
     return code;
   }
   const config::Config& config = *loaded.config;
@@ -106,6 +134,8 @@ int act(const app::CommandLine& command) {
       return app::run_migrate(pool);
     case app::Action::once:
       return app::run_once(command, config, pool, redis_state);
+    case app::Action::test_alert:
+      return app::run_test_alert(command.channel, config);
     case app::Action::serve:
       break;
   }
@@ -125,8 +155,9 @@ int main(int argc, char** argv) {
   try {
     return act(parsed.command);
   } catch (const std::exception& error) {
-    log::error(std::string{"saathiid ends because of a fault that it does not expect: "} +
-               error.what());
+    log::error(
+        log::Message::fault,
+        std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
     return app::exit_failure;
   }
 }

@@ -26,11 +26,11 @@ saathii_package_list() {
     printf '%s\n' dpkg-dev file
     return
   fi
-  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata \
+  printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata openssl \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
   if [[ ${1:-} == tools ]]; then
-    printf '%s\n' clang-format clang-tidy mandoc shellcheck python3-yaml lintian \
-      debootstrap debian-archive-keyring systemd-container dbus polkitd
+    printf '%s\n' clang-format clang-tidy mandoc prometheus shellcheck python3-yaml lintian \
+      debootstrap debian-archive-keyring systemd-container dbus polkitd zsh fish
   fi
 }
 

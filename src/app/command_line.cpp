@@ -29,6 +29,7 @@ struct Flags {
   bool print_config = false;
   bool migrate = false;
   bool once = false;
+  bool test_alert = false;
   bool version = false;
 };
 
@@ -45,6 +46,11 @@ void declare(CLI::App& app, CommandLine& command, Flags& flags, std::string& at)
   app.add_flag("--migrate", flags.migrate, "Create or update schema saathii_tasks and exit");
   app.add_flag("--once", flags.once,
                "Run the named jobs, or all enabled ones, once, and exit; 1 if one failed");
+  app.add_option("--test-alert", command.channel,
+                 "Send a test by each way that alerts are configured to go, or by the one named "
+                 "(command, webhook, mail), and exit; 1 if one failed")
+      ->type_name("CHANNEL")
+      ->expected(0, 1);
   app.add_option("JOB", command.jobs, "With --once: what to run")->type_name("");
   app.add_option("--at", at,
                  "With --once: run as if at this moment, as RFC 3339 or as a local time or date "
@@ -55,9 +61,11 @@ void declare(CLI::App& app, CommandLine& command, Flags& flags, std::string& at)
 
 std::string check(const CommandLine& command, const Flags& flags) {
   const int actions = static_cast<int>(flags.check_config) + static_cast<int>(flags.print_config) +
-                      static_cast<int>(flags.migrate) + static_cast<int>(flags.once);
+                      static_cast<int>(flags.migrate) + static_cast<int>(flags.once) +
+                      static_cast<int>(flags.test_alert);
   if (actions > 1) {
-    return "only one of --check-config, --print-config, --migrate and --once can be given";
+    return "only one of --check-config, --print-config, --migrate, --once and --test-alert can be "
+           "given";
   }
   if (flags.once) {
     return {};
@@ -108,6 +116,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
     parsed.exit_code = exit_ok;
     return parsed;
   }
+  flags.test_alert = app.count("--test-alert") > 0;
   if (app.count("--at") > 0) {
     parsed.command.at = at;
   }
@@ -119,6 +128,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
                           : flags.print_config ? Action::print_config
                           : flags.migrate      ? Action::migrate
                           : flags.once         ? Action::once
+                          : flags.test_alert   ? Action::test_alert
                                                : Action::serve;
   return parsed;
 }

@@ -12,7 +12,7 @@ inline constexpr int exit_failure = 1;
 inline constexpr int exit_usage = 2;
 inline constexpr int exit_configuration = 78;
 
-enum class Action { serve, check_config, print_config, migrate, once };
+enum class Action { serve, check_config, print_config, migrate, once, test_alert };
 
 struct CommandLine {
   Action action = Action::serve;
@@ -20,6 +20,7 @@ struct CommandLine {
   std::vector<std::string> jobs;  ///< for once; empty: all enabled ones
   bool json = false;
   std::optional<std::string> at;  ///< as written
+  std::string channel;            ///< for test_alert; empty: all that are configured
 };
 
 /// Reads the command line. Where that is all there is to do (--help, --version,

@@ -11,6 +11,7 @@
 #include "saathii/config/nearest.hpp"
 #include "saathii/jobs/executor.hpp"
 #include "saathii/runner/foreground.hpp"
+#include "saathii/schedule/local_time.hpp"
 #include "schema.hpp"
 
 namespace saathii::app {
@@ -126,24 +127,11 @@ bool schema_allows(postgres::Pool& pool, const std::stop_token& stop) {
 
 }  // namespace
 
-std::optional<Instant> parse_moment(const std::string& text, TimeZone zone) {
-  if (const auto moment = parse_iso8601(text)) {
-    return moment;
-  }
-  for (const char* const rest : {"T00:00:00Z", ":00Z", "Z"}) {
-    if (const auto local = parse_iso8601(text + rest)) {
-      const auto whole = std::chrono::floor<std::chrono::seconds>(*local);
-      return schedule::to_instant(LocalSeconds{whole.time_since_epoch()}, zone) + (*local - whole);
-    }
-  }
-  return std::nullopt;
-}
-
 int run_once(const CommandLine& command, const config::Config& config, postgres::Pool& pool,
              ServerState& redis_state) {
   std::optional<Instant> at;
   if (command.at) {
-    at = parse_moment(*command.at, tz::locate_zone(config.platform.timezone));
+    at = schedule::parse_moment(*command.at, tz::locate_zone(config.platform.timezone));
     if (!at) {
       return usage_error(
           fmt::format("--at '{}' is not a time: give 2026-11-22, '2026-11-22 14:03' (in {}) or "

@@ -12,8 +12,4 @@ namespace saathii::app {
 int run_once(const CommandLine& command, const config::Config& config, postgres::Pool& pool,
              ServerState& redis_state);
 
-/// Reads --at: RFC 3339, or "2026-11-22", "2026-11-22 14:03" or
-/// "2026-11-22 14:03:05" in the zone.
-[[nodiscard]] std::optional<Instant> parse_moment(const std::string& text, TimeZone zone);
-
 }  // namespace saathii::app

@@ -97,7 +97,9 @@ PauseFile::Pauses PauseFile::load() const {
     return parse(text);
   } catch (const std::exception& error) {
     log::error(
-        fmt::format("{} cannot be read, so no job is paused: {}", file_.string(), error.what()));
+        log::Message::pauses_unread,
+        fmt::format("{} cannot be read, so no job is paused: {}", file_.string(), error.what()),
+        {{"FILE", file_.string()}});
     return {};
   }
 }

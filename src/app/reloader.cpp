@@ -66,20 +66,24 @@ void log_refused(const std::string& file, const std::vector<config::Problem>& pr
   for (const config::Problem& problem : problems) {
     log::error(problem.to_string());
   }
-  log::error(fmt::format("reload refused: {} in {}; the configuration that was in force stays",
-                         counted(problems.size(), "error"), file));
+  log::error(log::Message::reload_refused,
+             fmt::format("reload refused: {} in {}; the configuration that was in force stays",
+                         counted(problems.size(), "error"), file),
+             {{"FILE", file}});
 }
 
 void log_applied(const config::Changes& changes) {
   if (changes.applied.empty() && changes.needs_restart.empty()) {
-    log::info("reloaded: nothing has changed");
+    log::info(log::Message::reloaded, "reloaded: nothing has changed");
     return;
   }
   if (!changes.applied.empty()) {
-    log::info(fmt::format("reloaded; now in force: {}", fmt::join(changes.applied, ", ")));
+    log::info(log::Message::reloaded,
+              fmt::format("reloaded; now in force: {}", fmt::join(changes.applied, ", ")));
   }
   if (!changes.needs_restart.empty()) {
-    log::warning(fmt::format("reloaded, but these need a restart of saathiid: {}",
+    log::warning(log::Message::restart_needed,
+                 fmt::format("reloaded, but these need a restart of saathiid: {}",
                              fmt::join(changes.needs_restart, ", ")));
   }
 }
@@ -140,7 +144,8 @@ void Reloader::reload_in_background() {
     try {
       static_cast<void>(co_await reload());
     } catch (const std::exception& error) {
-      log::error(std::string{"not reloaded: "} + error.what());
+      log::error(log::Message::reload_refused, std::string{"not reloaded: "} + error.what(),
+                 {{"FILE", file_}});
     }
   };
   asio::co_spawn(parts_.runner.loop(), task, asio::detached);

@@ -46,10 +46,13 @@ void ensure_schema(postgres::Pool& pool, bool migrate, const std::stop_token& st
       break;
   }
   if (!migrate) {
-    throw std::runtime_error(verdict.message);
+    throw runner::Unprepared(verdict.fit == SchemaVerdict::Fit::missing
+                                 ? log::Message::schema_missing
+                                 : log::Message::schema_older,
+                             verdict.message);
   }
   for (const std::string& line : postgres::migrate(pool, stop)) {
-    log::info("schema saathii_tasks migrated: " + line);
+    log::info(log::Message::schema_migrated, "schema saathii_tasks migrated: " + line);
   }
 }
 

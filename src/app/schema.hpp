@@ -17,8 +17,8 @@ struct SchemaVerdict {
 [[nodiscard]] SchemaVerdict check_schema(postgres::Pool& pool, const std::stop_token& stop);
 
 /// For the daemon's start: returns once the schema fits, and migrates if that
-/// is allowed. Throws runner::Refused for a newer schema, Unavailable, or
-/// std::runtime_error with what to do.
+/// is allowed. Throws runner::Refused for a newer schema, runner::Unprepared for one
+/// that must be migrated, Unavailable, or what else is wrong.
 void ensure_schema(postgres::Pool& pool, bool migrate, const std::stop_token& stop);
 
 /// --migrate: applies what is missing and prints it. Returns the exit code.

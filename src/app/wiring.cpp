@@ -1,6 +1,9 @@
 #include "wiring.hpp"
 
+#include <boost/asio/post.hpp>
 #include <set>
+
+#include "saathii/postgres/inquiry.hpp"
 
 #include "saathii/log/log.hpp"
 
@@ -9,12 +12,15 @@ namespace saathii::app {
 void set_log_level(const config::Config& config) {
   log::Level level = log::Level::info;
   if (log::parse_level(config.log.level, level)) {
-    log::start(level);
+    log::set_level(level);
   }
 }
 
 std::vector<std::string> log_folders(const config::Config& config) {
   std::set<std::string> folders;
+  if (!config.log.files.empty()) {
+    folders.insert(config.log.files);
+  }
   for (const config::Job& job : config.jobs) {
     const auto setting = job.settings.all().find("folders");
     if (!job.enabled || setting == job.settings.all().end()) {
@@ -26,12 +32,59 @@ std::vector<std::string> log_folders(const config::Config& config) {
   return {folders.begin(), folders.end()};
 }
 
+control::Desk make_desk(const DeskParts& parts) {
+  const auto save_pauses = [parts]() -> boost::asio::awaitable<void> {
+    PauseFile::Pauses paused;
+    for (const runner::JobView& job : parts.runner.jobs()) {
+      if (job.paused) {
+        paused[job.name] = *job.paused;
+      }
+    }
+    auto save = [&paused, &parts](const std::stop_token&) { parts.pauses.save(paused); };
+    co_await parts.worker.run(save);
+  };
+  postgres::Pool& pool = parts.pool;
+  return {
+      .runner = parts.runner,
+      .health = parts.health,
+      .worker = parts.worker,
+      .inquiries =
+          {.history = [&pool](const auto& query,
+                              const auto& stop) { return postgres::history(pool, query, stop); },
+           .receipt = [&pool](std::int64_t call_id,
+                              const auto& stop) { return postgres::receipt(pool, call_id, stop); },
+           .wallet =
+               [&pool](std::int64_t user_id, std::size_t entries, const auto& stop) {
+                 return postgres::wallet(pool, user_id, entries, stop);
+               }},
+      .reload = [&reloader = parts.reloader] { return reloader.reload(); },
+      .set_log_level = [](log::Level level) { log::set_level(level); },
+      .save_pauses = save_pauses,
+      .log_level = [] { return std::string{log::to_string(log::level())}; },
+      .time_zone = [&reloader = parts.reloader] { return reloader.in_force().platform.timezone; },
+      .version = SAATHIID_VERSION,
+      .config_file = parts.config_file,
+      .started_at = wall_now()};
+}
+
 std::string failing(const health::Report& report) {
   if (report.level != health::Level::failing) {
     return {};
   }
   const health::Finding& worst = report.findings.front();
   return worst.check + ": " + worst.message;
+}
+
+alert::Face::Around around_alerts(runner::Runner& runner) {
+  return {.now =
+              [&runner] {
+                return alert::Time{runner.clock().now(), runner.clock().steady_now()};
+              },
+          .soon =
+              [&runner](std::function<void()> call) {
+                boost::asio::post(runner.loop(), std::move(call));
+              },
+          .jobs = [&runner] { return runner.jobs(); }};
 }
 
 }  // namespace saathii::app

@@ -3,8 +3,13 @@
 #include <string>
 #include <vector>
 
+#include "pause_file.hpp"
+#include "reloader.hpp"
+#include "saathii/alert/face.hpp"
 #include "saathii/config/config.hpp"
+#include "saathii/control/face.hpp"
 #include "saathii/health/health.hpp"
+#include "saathii/runner/runner.hpp"
 
 // What main.cpp says in a word.
 
@@ -15,7 +20,22 @@ void set_log_level(const config::Config& config);
 /// The folders that log_rotation and its like work in, each once.
 [[nodiscard]] std::vector<std::string> log_folders(const config::Config& config);
 
+/// What the bus offers. All of these outlive it.
+struct DeskParts {
+  runner::Runner& runner;
+  health::Monitor& health;
+  runner::SideWorker& worker;
+  postgres::Pool& pool;
+  Reloader& reloader;
+  const PauseFile& pauses;
+  const std::string& config_file;
+};
+[[nodiscard]] control::Desk make_desk(const DeskParts& parts);
+
 /// The worst that is failing, in a sentence; empty: nothing is.
 [[nodiscard]] std::string failing(const health::Report& report);
+
+/// What alerts ask of the daemon. The runner outlives them.
+[[nodiscard]] alert::Face::Around around_alerts(runner::Runner& runner);
 
 }  // namespace saathii::app

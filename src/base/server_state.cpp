@@ -16,7 +16,7 @@ void ServerState::report_up() {
     }
     const Instant now = wall_now();
     if (current_.state == State::down) {
-      log::write_unfolded(log::Level::info,
+      log::write_unfolded(log::Level::info, log::Message::server_up,
                           name_ + " is back after " + humanize(now - current_.since),
                           {{"SERVER", name_}});
     } else {
@@ -39,7 +39,7 @@ void ServerState::report_down(const std::string& error) {
     if (current_.state == State::down) {
       return;
     }
-    log::write_unfolded(log::Level::warning,
+    log::write_unfolded(log::Level::warning, log::Message::server_down,
                         name_ + " is down: " + error + "; work that needs it waits and is retried",
                         {{"SERVER", name_}});
     current_.state = State::down;

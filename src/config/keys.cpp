@@ -74,11 +74,52 @@ Section badge(std::string_view name, std::size_t tier) {
            rate)}};
 }
 
+Rule length(Duration min, Duration max) { return {.min = us(min), .max = us(max)}; }
+
+Section alerts() {
+  return {"alerts",
+          {key<Config>("on", FIELD(alerts.on),
+                       {.max = 6,
+                        .choices = {"failed", "missed", "long_running", "stuck", "unhealthy",
+                                    "recovered"}}),
+           key<Config>("jobs", FIELD(alerts.jobs), {.max = 1000}),
+           key<Config>("repeat_after", FIELD(alerts.repeat_after), length(seconds{0}, hours{8760})),
+           key<Config>("min_gap", FIELD(alerts.min_gap), length(seconds{0}, hours{24})),
+           key<Config>("max_per_hour", FIELD(alerts.max_per_hour), {.min = 1, .max = 1000}),
+           key<Config>("long_running_percent", FIELD(alerts.long_running_percent),
+                       {.min = 1, .max = 1000}),
+           key<Config>("give_up_after", FIELD(alerts.give_up_after), length(seconds{0}, hours{24})),
+           key<Config>("ca_file", FIELD(alerts.ca_file), {.form = Form::path})}};
+}
+
+Section alerts_command() {
+  return {"alerts.command",
+          {key<Config>("run", FIELD(alerts.command.run), {.max = 100}),
+           key<Config>("timeout", FIELD(alerts.command.timeout), length(seconds{1}, minutes{10}))}};
+}
+
+Section alerts_webhook() {
+  return {"alerts.webhook",
+          {key<Config>("url", FIELD(alerts.webhook.url), {.form = Form::webhook_url}),
+           key<Config>("token_file", FIELD(alerts.webhook.token.file), {.form = Form::path}),
+           key<Config>("token_header", FIELD(alerts.webhook.token_header)),
+           key<Config>("timeout", FIELD(alerts.webhook.timeout), length(seconds{1}, minutes{10}))}};
+}
+
+Section alerts_mail() {
+  return {"alerts.mail",
+          {key<Config>("smtp", FIELD(alerts.mail.smtp), {.form = Form::smtp_url}),
+           key<Config>("starttls", FIELD(alerts.mail.starttls),
+                       {.choices = {"required", "optional", "none"}}),
+           key<Config>("from", FIELD(alerts.mail.from)),
+           key<Config>("to", FIELD(alerts.mail.to), {.max = 20}),
+           key<Config>("user", FIELD(alerts.mail.user)),
+           key<Config>("password_file", FIELD(alerts.mail.password.file), {.form = Form::path}),
+           key<Config>("timeout", FIELD(alerts.mail.timeout), length(seconds{1}, minutes{10}))}};
+}
+
 std::vector<Section> make_sections() {
   const Rule coins{.min = 1, .max = 1'000'000};
-  const auto length = [](Duration min, Duration max) {
-    return Rule{.min = us(min), .max = us(max)};
-  };
   return {
       {"", {key<Config>("timezone", FIELD(platform.timezone), {.form = Form::zone})}},
       {"postgres",
@@ -114,7 +155,11 @@ std::vector<Section> make_sections() {
       badge("badges.gold", 3),
       {"settlement",
        {key<Config>("earnings_in", FIELD(platform.earnings_in), {.choices = {"rupees", "coins"}})}},
-      {"log", {key<Config>("level", FIELD(log.level), {.form = Form::level})}},
+      {"log",
+       {key<Config>("level", FIELD(log.level), {.form = Form::level}),
+        key<Config>("files", FIELD(log.files), {.form = Form::path})}},
+      {"control", {key<Config>("bus", FIELD(control.bus), {.form = Form::bus})}, true},
+      {"http", {key<Config>("listen", FIELD(http.listen), {.form = Form::listen})}},
       {"service",
        {key<Config>("drain_timeout", FIELD(service.drain_timeout), length(seconds{0}, minutes{10})),
         key<Config>("run_retention", FIELD(service.run_retention),
@@ -127,13 +172,14 @@ std::vector<Section> make_sections() {
                     length(seconds{0}, hours{24})),
         key<Config>("disk_free_degraded", FIELD(health.disk_free_degraded), {.min = 0, .max = 100}),
         key<Config>("disk_free_failing", FIELD(health.disk_free_failing), {.min = 0, .max = 100})}},
+      alerts(),
+      alerts_command(),
+      alerts_webhook(),
+      alerts_mail(),
   };
 }
 
 std::vector<Key<Job>> common_job_keys() {
-  const auto length = [](Duration min, Duration max) {
-    return Rule{.min = us(min), .max = us(max)};
-  };
   return {
       key<Job>("enabled", FIELD(enabled)),
       key<Job>("misfire_grace", FIELD(policy.misfire_grace), length(seconds{0}, hours{24 * 366})),
@@ -149,6 +195,8 @@ std::vector<Key<Job>> common_job_keys() {
       key<Job>("run_at_start", FIELD(run.run_at_start)),
       key<Job>("success_deadline", FIELD(run.success_deadline),
                length(seconds{0}, hours{24 * 366})),
+      key<Job>("long_running_after", FIELD(run.long_running_after),
+               length(seconds{0}, hours{24 * 7})),
   };
 }
 

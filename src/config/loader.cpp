@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "alert_checks.hpp"
 #include "document.hpp"
 #include "findings.hpp"
 #include "job_tables.hpp"
@@ -139,6 +140,8 @@ void find_credentials(const Environment& environment, Config& config) {
   if (!folder || folder->empty()) return;
   config.postgres.password.credential = *folder + "/postgres.password";
   config.redis.password.credential = *folder + "/redis.password";
+  config.alerts.mail.password.credential = *folder + "/smtp.password";
+  config.alerts.webhook.token.credential = *folder + "/webhook.token";
 }
 
 /// A password that was moved into a file and not taken out of the URL would go on
@@ -236,6 +239,7 @@ Loaded parse(std::string_view toml, std::string_view name, const std::vector<Kin
   } else {
     read_jobs(reader.jobs(), kinds, zone, config, findings);
   }
+  check_alerts(config, findings);
   if (findings.none()) return {std::move(config), {}};
   return {std::nullopt, findings.take()};
 }

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "saathii/base/time.hpp"
+#include "saathii/config/alert_url.hpp"
+#include "saathii/config/listen.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/config/url.hpp"
 #include "zones.hpp"
@@ -55,6 +57,8 @@ std::string allowed(const Rule& rule) {
       return "a time zone in quotes, such as \"Asia/Kolkata\"";
     case Form::level:
       return std::string(allowed_levels);
+    case Form::bus:
+      return R"("system", "session", "none" or an address such as "unix:path=/run/bus")";
     case Form::path:
       return "an absolute path in quotes, or \"\"";
     case Form::paise:
@@ -64,11 +68,20 @@ std::string allowed(const Rule& rule) {
       return "a URL in quotes, such as \"postgresql://saathiid@localhost/saathii\"";
     case Form::redis_url:
       return "a URL in quotes, such as \"redis://127.0.0.1:6379/0\"";
+    case Form::webhook_url:
+      return "a URL in quotes, such as \"https://example.org/hook\", or \"\"";
+    case Form::smtp_url:
+      return "a URL in quotes, such as \"smtps://mail.example.org:465\", or \"\"";
+    case Form::listen:
+      return "an address of this host in quotes, such as \"127.0.0.1:9464\"";
   }
   return {};
 }
 
-bool is_secret(Form form) { return form == Form::postgres_url || form == Form::redis_url; }
+bool is_secret(Form form) {
+  return form == Form::postgres_url || form == Form::redis_url || form == Form::webhook_url ||
+         form == Form::smtp_url;
+}
 
 bool within(const Rule& rule, std::int64_t value) { return value >= rule.min && value <= rule.max; }
 
@@ -176,6 +189,12 @@ class ValueReader {
         auto level = read_level(*text);
         return level ? std::optional<Value>(*std::move(level)) : std::nullopt;
       }
+      case Form::bus:
+        if (*text == "system" || *text == "session" || *text == "none" ||
+            text->starts_with("unix:")) {
+          return Value(*text);
+        }
+        return std::nullopt;
       case Form::path:
         if (!text->empty() && !text->starts_with('/')) return std::nullopt;
         return Value(*text);
@@ -185,6 +204,16 @@ class ValueReader {
       }
       case Form::redis_url:
         return parse_redis_url(*text, error_) ? std::optional<Value>(*text) : std::nullopt;
+      case Form::webhook_url:
+        return text->empty() || is_webhook_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
+      case Form::smtp_url:
+        return text->empty() || parse_smtp_url(*text, error_) ? std::optional<Value>(*text)
+                                                              : std::nullopt;
+      case Form::listen:
+        if (parse_listen(*text, error_)) return Value(*text);
+        error_ = "found " + quote(*text) + "; " + error_;
+        return std::nullopt;
       default:
         return is_choice(*text) ? std::optional<Value>(*text) : std::nullopt;
     }
@@ -233,7 +262,10 @@ std::string print_value(const Value& value, const Rule& rule) {
     }
     std::string operator()(Duration length) const { return toml_string(format_duration(length)); }
     std::string operator()(const std::string& text) const {
-      return toml_string(is_secret(rule.form) ? mask_url(text) : text);
+      if (rule.form == Form::webhook_url && !text.empty()) {
+        return toml_string(mask_webhook_url(text));
+      }
+      return toml_string(is_secret(rule.form) && !text.empty() ? mask_url(text) : text);
     }
     std::string operator()(const std::vector<std::string>& texts) const {
       std::string list;

@@ -21,10 +21,14 @@ enum class Form {
   list,
   zone,
   level,
+  bus,  ///< "system", "session", "none", or a D-Bus address
   path,
   paise,
   postgres_url,
-  redis_url
+  redis_url,
+  webhook_url,
+  smtp_url,
+  listen
 };
 
 /// What a key's value may be.

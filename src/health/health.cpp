@@ -12,6 +12,7 @@ using runner::JobView;
 
 /// More outcomes than a short outage leaves behind.
 constexpr std::size_t many_outcomes = 1000;
+constexpr std::string_view disk_prefix = "disk ";
 
 std::string last_outcome(const JobView& job) {
   if (!job.last) {
@@ -71,7 +72,7 @@ void judge_server(const Server& server, const Facts& facts, const config::Health
 
 void judge_disk(const DiskSpace& disk, const config::Health& limits,
                 std::vector<Finding>& findings) {
-  const std::string check = "disk " + disk.folder;
+  const std::string check = std::string{disk_prefix} + disk.folder;
   if (!disk.error.empty()) {
     findings.push_back({Level::degraded, check, disk.error});
     return;
@@ -102,6 +103,11 @@ std::string_view to_string(Level level) {
       break;
   }
   return "failing";
+}
+
+std::optional<std::string_view> disk_of(std::string_view check) {
+  return check.starts_with(disk_prefix) ? std::optional(check.substr(disk_prefix.size()))
+                                        : std::nullopt;
 }
 
 Report judge(const Facts& facts, const config::Health& limits) {

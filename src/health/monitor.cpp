@@ -42,6 +42,17 @@ bool same(const Report& one, const Report& other) {
                     other.findings.end(), same_kind);
 }
 
+/// What the log says of one check, and by which event: a disk has its own.
+void log_check(log::Level level, Level health, const std::string& check, const std::string& text) {
+  const log::Field now{"HEALTH", std::string{to_string(health)}};
+  if (const auto folder = disk_of(check)) {
+    log::write_unfolded(level, log::Message::log_folder_low, text,
+                        {now, {"CHECK", check}, {"FOLDER", std::string{*folder}}});
+  } else {
+    log::write_unfolded(level, log::Message::health_changed, text, {now, {"CHECK", check}});
+  }
+}
+
 /// Each thing that became wrong, or wrong in another degree, and each that is well again.
 void log_changes(const Report& before, const Report& now) {
   const auto in = [](const Report& report, auto&& matches) {
@@ -49,17 +60,15 @@ void log_changes(const Report& before, const Report& now) {
   };
   for (const Finding& finding : now.findings) {
     if (!in(before, [&](const Finding& other) { return same_kind(finding, other); })) {
-      log::write_unfolded(
-          finding.level == Level::failing ? log::Level::error : log::Level::warning,
-          fmt::format("{}: {}: {}", to_string(finding.level), finding.check, finding.message),
-          {{"HEALTH", std::string{to_string(now.level)}}, {"CHECK", finding.check}});
+      log_check(
+          finding.level == Level::failing ? log::Level::error : log::Level::warning, now.level,
+          finding.check,
+          fmt::format("{}: {}: {}", to_string(finding.level), finding.check, finding.message));
     }
   }
   for (const Finding& finding : before.findings) {
     if (!in(now, [&](const Finding& other) { return finding.check == other.check; })) {
-      log::write_unfolded(
-          log::Level::info, finding.check + " is well again",
-          {{"HEALTH", std::string{to_string(now.level)}}, {"CHECK", finding.check}});
+      log_check(log::Level::info, now.level, finding.check, finding.check + " is well again");
     }
   }
 }

@@ -98,7 +98,7 @@ class Assignment {
   }
 
   void give_up(int listener, const std::string& reason) {
-    log::warning("a listener got no badge",
+    log::warning(log::Message::badge_failed, "a listener got no badge",
                  {{"USER_ID", std::to_string(listener)}, {"ERROR", reason}});
     if (++errors_ > max_errors) {
       throw std::runtime_error(
@@ -171,6 +171,16 @@ Kind badge_assignment() {
                              .min = 1,
                              .max = 100'000}}};
   kind.make = [] { return std::make_unique<BadgeAssignment>(); };
+  for (const std::string_view badge : {"basic", "bronze", "silver", "gold"}) {
+    kind.metrics.push_back({.count = badge,
+                            .name = "saathiid_badge_listeners",
+                            .type = CountMetric::Type::gauge,
+                            .help = "Listeners by the badge that they were given last",
+                            .labels = {{"badge", badge}}});
+  }
+  kind.metrics.push_back({.count = "errors",
+                          .name = "saathiid_badge_errors_total",
+                          .help = "Listeners who could not be given their badge"});
   return kind;
 }
 

@@ -187,6 +187,32 @@ config::Setting catch_up_setting() {
           .max = 1'000'000};
 }
 
+std::vector<CountMetric> shared_metrics() {
+  return {
+      {.count = "minutes",
+       .name = "saathiid_charges_total",
+       .help = "Started minutes of calls that were charged, each once"},
+      {.count = "coins",
+       .name = "saathiid_coins_charged_total",
+       .help = "Coins taken from callers"},
+      {.count = "earned_paise",
+       .name = "saathiid_earnings_rupees_total",
+       .help = "Rupees that listeners earned by calls that saathiid ended",
+       .count_per_unit = 100},
+      {.count = "failed",
+       .name = "saathiid_calls_failed_total",
+       .help =
+           "Times that a call alone could not be charged or ended and was left to the next run"},
+  };
+}
+
+CountMetric dropped_metric(std::string_view count, std::string_view reason) {
+  return {.count = count,
+          .name = "saathiid_calls_dropped_total",
+          .help = "Calls that saathiid ended, by reason",
+          .labels = {{"reason", reason}}};
+}
+
 Rates record_rates(postgres::Session& session, Instant moment, const config::Rates& configured) {
   const auto read = [&](auto& transaction) {
     Rates rates;
@@ -269,22 +295,23 @@ void open(postgres::Session& session, pqxx::transaction_base& transaction,
                minute_interval());
 }
 
-std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                              const std::vector<Call>& calls, const std::vector<Ending>& endings,
-                              const Rates& rates, const Terms& terms) {
+Taken charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
+                       const std::vector<Call>& calls, const std::vector<Ending>& endings,
+                       const Rates& rates, const Terms& terms) {
   std::vector<Call> left;
   for (const Ending& ending : endings) {
     left.push_back(*std::ranges::lower_bound(calls, ending.call_id, {}, &Call::call_id));
     left.back().end_time = ending.end_time;
   }
-  std::int64_t coins = 0;
+  Taken taken;
   // Each pass stops a wallet at the first minute that it does not cover; without
   // that minute's call the others on the same wallet go on.
   for (bool is_complete = false; !is_complete;) {
     const auto charges = charge(session, transaction, left, rates, terms);
     std::set<int> short_calls;
     for (const Charged& call : charges.calls) {
-      coins += call.coins;
+      taken.minutes += call.minutes - call.waived;
+      taken.coins += call.coins;
       if (call.is_short) {
         short_calls.insert(call.call_id);
       }
@@ -292,7 +319,7 @@ std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base
     std::erase_if(left, [&](const Call& call) { return short_calls.contains(call.call_id); });
     is_complete = charges.is_complete && (short_calls.empty() || left.empty());
   }
-  return coins;
+  return taken;
 }
 
 std::int64_t refund(postgres::Session& session, pqxx::transaction_base& transaction,
@@ -318,7 +345,8 @@ std::vector<Ended> settle(postgres::Session& session, pqxx::transaction_base& tr
                      .end_time = Instant{Duration{row[4].as<std::int64_t>()}},
                      .minutes = row[5].as<int>(),
                      .coins = row[6].as<std::int64_t>(),
-                     .earned = row[7].c_str()});
+                     .earned = row[7].c_str(),
+                     .earned_paise = row[8].as<std::int64_t>()});
   }
   return ended;
 }

@@ -262,7 +262,8 @@ statuses AS (
      AND (status.is_busy IS DISTINCT FROM false OR status.wait_time IS NOT NULL))
 SELECT ended.call_id, ended.user_id, ended.listener_id, ended.reason,
        (extract(epoch FROM ended.end_time) * 1000000)::bigint AS end_time_us,
-       earning.minutes, earning.coins, earning.earned
+       earning.minutes, earning.coins, earning.earned,
+       (earning.earned * 100)::bigint AS earned_paise
   FROM ended
   JOIN earning ON earning.call_id = ended.call_id
  ORDER BY ended.call_id

@@ -66,7 +66,8 @@ class Run {
   std::map<std::string, std::int64_t> by_reason_;
   std::int64_t ended_ = 0;
   std::int64_t failed_ = 0;
-  std::int64_t coins_ = 0;
+  billing::Taken taken_;
+  std::int64_t earned_paise_ = 0;
   std::int64_t refunded_ = 0;
 };
 
@@ -108,13 +109,15 @@ Report Run::run() {
   for (const auto& [reason, text] : reason_texts) {
     report.counts.emplace_back(reason, by_reason_[reason]);
   }
-  report.counts.emplace_back("coins", coins_);
+  report.counts.emplace_back("minutes", taken_.minutes);
+  report.counts.emplace_back("coins", taken_.coins);
   report.counts.emplace_back("refunded", refunded_);
+  report.counts.emplace_back("earned_paise", earned_paise_);
   report.counts.emplace_back("failed", failed_);
   report.summary = counted(ended_, "call") + " ended";
-  if (coins_ > 0 || refunded_ > 0) {
+  if (taken_.coins > 0 || refunded_ > 0) {
     report.summary +=
-        fmt::format(", {} charged, {} given back", counted(coins_, "coin"), refunded_);
+        fmt::format(", {} charged, {} given back", counted(taken_.coins, "coin"), refunded_);
   }
   if (failed_ > 0) {
     report.summary += fmt::format("; {} could not be ended", failed_);
@@ -123,7 +126,8 @@ Report Run::run() {
 }
 
 void Run::give_up_on(const billing::Ending& call, const std::string& reason) {
-  log::error(fmt::format("call {} could not be ended and is tried again by the next run: {}",
+  log::error(log::Message::call_failed,
+             fmt::format("call {} could not be ended and is tried again by the next run: {}",
                          call.call_id, reason),
              {{"CALL_ID", std::to_string(call.call_id)}});
   if (++failed_ > max_failed_calls) {
@@ -137,7 +141,7 @@ void Run::end(Page page) {
   for (const auto& ending : page) {
     ids.push_back(ending.call_id);
   }
-  std::int64_t coins = 0;
+  billing::Taken taken;
   std::int64_t refunded = 0;
   const auto ended = session_.transact([&](auto& transaction) {
     const auto locked = billing::lock_calls_to_end(session_, transaction, ids);
@@ -146,12 +150,13 @@ void Run::end(Page page) {
         doomed(transaction, 0, postgres::to_array(locked, &billing::Call::call_id));
     billing::open(session_, transaction, endings, moment_);
     refunded = billing::refund(session_, transaction, endings);
-    coins = billing::charge_until_end(
+    taken = billing::charge_until_end(
         session_, transaction, locked, endings, rates_,
         {.moment = moment_, .catch_up_limit = context_.settings.integer("charge_catch_up_limit")});
     return billing::settle(session_, transaction, endings, context_.platform);
   });
-  coins_ += coins;
+  taken_.minutes += taken.minutes;
+  taken_.coins += taken.coins;
   refunded_ += refunded;
   ended_ += static_cast<std::int64_t>(ended.size());
   tell(ended);
@@ -161,13 +166,26 @@ void Run::end(Page page) {
 void Run::tell(const std::vector<billing::Ended>& ended) {
   for (const auto& call : ended) {
     ++by_reason_[call.reason];
+    earned_paise_ += call.earned_paise;
     log::info(
+        log::Message::call_ended,
         fmt::format("call {} ended as of {}: {}; {}, {}, listener earned {}", call.call_id,
                     to_iso8601(call.end_time), text_of(call.reason),
                     counted(call.minutes, "minute"), counted(call.coins, "coin"), call.earned),
         {{"CALL_ID", std::to_string(call.call_id)},
          {"USER_ID", std::to_string(call.user_id.value_or(0))}});
   }
+}
+
+std::vector<CountMetric> metrics() {
+  std::vector<CountMetric> metrics = billing::shared_metrics();
+  metrics.push_back({.count = "refunded",
+                     .name = "saathiid_coins_refunded_total",
+                     .help = "Coins given back for minutes after a call's end"});
+  for (const auto& [reason, text] : reason_texts) {
+    metrics.push_back(billing::dropped_metric(reason, reason));
+  }
+  return metrics;
 }
 
 class CallCleanup final : public Job {
@@ -203,7 +221,8 @@ Kind call_cleanup() {
                             .min = 1,
                             .max = 10'000},
                        }},
-          .make = [] { return std::make_unique<CallCleanup>(); }};
+          .make = [] { return std::make_unique<CallCleanup>(); },
+          .metrics = metrics()};
 }
 
 }  // namespace saathii::jobs

@@ -46,6 +46,7 @@ struct Totals {
   std::int64_t coins = 0;
   std::int64_t waived = 0;
   std::int64_t ended = 0;
+  std::int64_t earned_paise = 0;
   std::int64_t failed = 0;
 };
 
@@ -261,7 +262,8 @@ Batch Run::next_batch() {
 }
 
 void Run::give_up_on(Batch caller, const std::string& reason) {
-  log::error(fmt::format("call {} could not be charged and is tried again by the next run: {}",
+  log::error(log::Message::call_failed,
+             fmt::format("call {} could not be charged and is tried again by the next run: {}",
                          caller.front().call_id, reason),
              {{"CALL_ID", std::to_string(caller.front().call_id)},
               {"USER_ID", std::to_string(caller.front().user_id)}});
@@ -337,9 +339,13 @@ std::vector<int> Run::end_short(postgres::Session& session, const std::vector<in
   {
     const std::scoped_lock lock(mutex_);
     totals_.ended += static_cast<std::int64_t>(ended.size());
+    for (const auto& call : ended) {
+      totals_.earned_paise += call.earned_paise;
+    }
   }
   for (const auto& call : ended) {
-    log::info(fmt::format("call {} ended: the balance does not cover its next minute; {}, {}, "
+    log::info(log::Message::call_ended,
+              fmt::format("call {} ended: the balance does not cover its next minute; {}, {}, "
                           "listener earned {}",
                           call.call_id, counted(call.minutes, "minute"),
                           counted(call.coins, "coin"), call.earned),
@@ -373,6 +379,7 @@ Report Run::report() const {
                    {"minutes", totals_.minutes},
                    {"coins", totals_.coins},
                    {"ended", totals_.ended},
+                   {"earned_paise", totals_.earned_paise},
                    {"warned", projection_.warned()},
                    {"waived", totals_.waived},
                    {"held", held_},
@@ -386,6 +393,27 @@ Report Run::report() const {
     report.summary += fmt::format("; {} could not be charged", totals_.failed);
   }
   return report;
+}
+
+std::vector<CountMetric> metrics() {
+  std::vector<CountMetric> metrics = billing::shared_metrics();
+  metrics.insert(
+      metrics.end(),
+      {{.count = "charged",
+        .name = "saathiid_calls_charged_total",
+        .help = "Calls charged for one minute or more, once for each run"},
+       billing::dropped_metric("ended", "balance"),
+       {.count = "warned",
+        .name = "saathiid_low_balance_warnings_total",
+        .help = "Warnings published that the coming minute is the last one affordable"},
+       {.count = "waived",
+        .name = "saathiid_charges_waived_total",
+        .help = "Started minutes that charge_catch_up_limit let go uncharged"},
+       {.count = "held",
+        .name = "saathiid_calls_held",
+        .type = CountMetric::Type::gauge,
+        .help = "Ongoing calls that were not charged, because neither party was seen lately"}});
+  return metrics;
 }
 
 class CoinDeduction final : public Job {
@@ -429,7 +457,8 @@ Kind coin_deduction() {
                            billing::stale_after_setting(),
                            billing::catch_up_setting(),
                        }},
-          .make = [] { return std::make_unique<CoinDeduction>(); }};
+          .make = [] { return std::make_unique<CoinDeduction>(); },
+          .metrics = metrics()};
 }
 
 }  // namespace saathii::jobs

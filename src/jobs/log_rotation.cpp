@@ -233,7 +233,7 @@ class Rotation {
   void note(const FileError& error) {
     if (errors_ == 0) first_error_ = error.what();
     ++errors_;
-    if (errors_ <= most_errors_logged) log::warning(error.what());
+    if (errors_ <= most_errors_logged) log::warning(log::Message::log_removal_failed, error.what());
   }
 
   [[nodiscard]] Report make_report() const {
@@ -275,6 +275,31 @@ class Rotation {
   std::int64_t still_too_large_ = 0;
   std::string first_error_;
 };
+
+std::vector<CountMetric> metrics() {
+  constexpr auto gauge = CountMetric::Type::gauge;
+  return {{.count = "examined",
+           .name = "saathiid_log_files",
+           .type = gauge,
+           .help = "Files in the log folders that match the pattern, before the old ones went"},
+          {.count = "deleted",
+           .name = "saathiid_log_files_deleted_total",
+           .help = "Old log files deleted"},
+          {.count = "archived",
+           .name = "saathiid_log_files_archived_total",
+           .help = "Old log files compressed into the archive before they were deleted"},
+          {.count = "bytes_freed",
+           .name = "saathiid_log_freed_bytes_total",
+           .help = "Bytes of the log files deleted"},
+          {.count = "in_use",
+           .name = "saathiid_log_files_in_use",
+           .type = gauge,
+           .help = "Old log files kept, because a program has them open"},
+          {.count = "unknown",
+           .name = "saathiid_log_files_unknown",
+           .type = gauge,
+           .help = "Old log files kept, because a program may have them open"}};
+}
 
 class LogRotation final : public Job {
  public:
@@ -319,7 +344,8 @@ Kind log_rotation() {
                                     "keep or delete.",
                             .choices = {"keep", "delete"}},
                        }},
-          .make = [] { return std::make_unique<LogRotation>(); }};
+          .make = [] { return std::make_unique<LogRotation>(); },
+          .metrics = metrics()};
 }
 
 }  // namespace saathii::jobs

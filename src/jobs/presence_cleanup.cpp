@@ -160,6 +160,19 @@ Kind presence_cleanup() {
                              .min = 1,
                              .max = 10'000}}};
   kind.make = [] { return std::make_unique<PresenceCleanup>(); };
+  kind.metrics = {{.count = "online",
+                   .name = "saathiid_users_online",
+                   .type = CountMetric::Type::gauge,
+                   .help = "Users who are online"},
+                  {.count = "offline",
+                   .name = "saathiid_users_set_offline_total",
+                   .help = "Users set offline, because they were not seen any more"},
+                  {.count = "busy_cleared",
+                   .name = "saathiid_users_busy_cleared_total",
+                   .help = "Users set free who were busy without a call"},
+                  {.count = "unpublished",
+                   .name = "saathiid_status_updates_unpublished_total",
+                   .help = "Status updates that Redis did not take"}};
   return kind;
 }
 

@@ -85,7 +85,8 @@ std::int64_t publish_status(const Context& context, postgres::Session& session,
       for (const auto& reply : context.redis.pipeline(commands)) {
         if (reply.kind == redis::Reply::Kind::error) {
           ++unpublished;
-          log::warning("Redis refused to publish a status", {{"ERROR", reply.text}});
+          log::warning(log::Message::publish_refused, "Redis refused to publish a status",
+                       {{"ERROR", reply.text}});
         }
       }
     } catch (const Unavailable&) {

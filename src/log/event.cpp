@@ -8,36 +8,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "saathii/base/utf8.hpp"
+
 namespace saathii::log {
 
 namespace {
 
 constexpr std::string_view ellipsis = "…";
-
-/// The length of the UTF-8 sequence at the front of `text`; 0 if it is not one.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  std::size_t length = 1;
-  if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-  } else if (lead >= 0xE0 && lead < 0xF0) {
-    length = 3;
-  } else if (lead >= 0xC2 && lead < 0xE0) {
-    length = 2;
-  } else if (lead >= 0x80) {
-    return 0;
-  }
-  if (text.size() < length) {
-    return 0;
-  }
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) {
-      return 0;
-    }
-  }
-  return length;
-}
 
 /// Whether a terminal or a reader of lines takes this character for a command:
 /// C0, DEL, C1, and Unicode's line and paragraph separators.
@@ -151,10 +128,13 @@ std::string to_line(const Event& event) {
 
 std::vector<std::string> to_journal(const Event& event) {
   std::vector<std::string> lines;
-  lines.reserve(event.fields.size() + 3);
+  lines.reserve(event.fields.size() + 4);
   lines.push_back(journal_field("MESSAGE", event.message));
   lines.push_back("PRIORITY=" + std::to_string(priority(event.level)));
   lines.emplace_back("SYSLOG_IDENTIFIER=saathiid");
+  if (event.id != Message::none) {
+    lines.push_back(journal_field("MESSAGE_ID", id_of(event.id)));
+  }
   for (const auto& [name, value] : event.fields) {
     if (is_journal_name(name)) {
       lines.push_back(journal_field(name, value));

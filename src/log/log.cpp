@@ -12,12 +12,14 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 // The journal would otherwise name this file as the origin of every event.
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
 #include "saathii/log/event.hpp"
+#include "saathii/log/files.hpp"
 #include "saathii/log/fold.hpp"
 
 namespace saathii::log {
@@ -40,6 +42,12 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::err;
 }
 
+/// As on stderr and in the files; on a terminal the level is coloured.
+std::unique_ptr<spdlog::pattern_formatter> make_formatter() {
+  return std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v",
+                                                     spdlog::pattern_time_type::utc);
+}
+
 bool wants_color() {
   const char* no_color = std::getenv("NO_COLOR");
   return ::isatty(STDERR_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
@@ -50,8 +58,7 @@ std::shared_ptr<spdlog::logger> make_stderr_logger() {
   auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(mode);
   auto logger = std::make_shared<spdlog::logger>("saathiid", std::move(sink));
   logger->set_level(spdlog::level::trace);
-  logger->set_formatter(std::make_unique<spdlog::pattern_formatter>(
-      "%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc));
+  logger->set_formatter(make_formatter());
   logger->set_error_handler([](const std::string&) {});
   return logger;
 }
@@ -62,6 +69,10 @@ struct State {
   std::shared_ptr<spdlog::logger> stderr_logger = make_stderr_logger();
   std::mutex fold_mutex;
   Fold fold;
+  std::atomic<bool> has_files{false};
+  std::mutex files_mutex;  ///< of what follows
+  std::unique_ptr<Files> files;
+  std::unique_ptr<spdlog::pattern_formatter> files_formatter = make_formatter();
 };
 
 /// Never destroyed, so that whatever runs at exit can still write.
@@ -97,33 +108,97 @@ bool send_to_journal(const Event& event) {
   return sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) == 0;
 }
 
-void send(const Event& event) {
-  if (state().journal.load(std::memory_order_relaxed) && send_to_journal(event)) {
+void send_to_operator(const Event& event) {
+  if (is_journal() && send_to_journal(event)) {
     return;
   }
   state().stderr_logger->log(to_spdlog(event.level), "{}", to_line(event));
 }
 
+std::string_view job_of(const Event& event) {
+  std::string_view job;
+  for (const auto& [name, value] : event.fields) {
+    if (name == "JOB") {
+      job = value;
+    }
+  }
+  return job;
+}
+
+std::optional<Files::Change> write_to_file(const Event& event) {
+  const std::string text = to_line(event);
+  const spdlog::details::log_msg message("saathiid", to_spdlog(event.level), text);
+  spdlog::memory_buf_t line;
+  const std::scoped_lock lock(state().files_mutex);
+  if (state().files == nullptr) {
+    return std::nullopt;
+  }
+  state().files_formatter->format(message, line);
+  return state().files->write(job_of(event), {line.data(), line.size()},
+                              std::chrono::steady_clock::now());
+}
+
 /// How often this event has come, or 0 if it is not to be written.
 std::uint64_t folded_count(const Event& event) {
   std::string key = std::to_string(static_cast<int>(event.level)) + '\n';
-  for (const auto& [name, value] : event.fields) {
-    if (name == "JOB") {
-      key += value;
-    }
-  }
-  key.append("\n").append(event.message);
+  key.append(job_of(event)).append("\n").append(event.message);
   const std::scoped_lock lock(state().fold_mutex);
   return state().fold.count(key, std::chrono::steady_clock::now());
 }
 
-bool is_written(Level level) { return level >= state().least.load(std::memory_order_relaxed); }
+/// Not to the files themselves, and of no run. Files that fail alike are told
+/// of as one: they mostly do so together.
+void tell(const Files::Change& change) {
+  Event event{Level::info,
+              "a log file is written again",
+              {{"FILE", change.file}},
+              Message::log_files_restored};
+  const std::string failed = "a log file cannot be written: " + change.failure +
+                             "; no event is lost here, and it is tried again each second";
+  if (change.failure.empty()) {
+    event.fields.emplace_back("LINES_MISSING", std::to_string(change.missing));
+  } else {
+    event.level = Level::warning;
+    event.message = failed;
+    event.id = Message::log_files_failed;
+  }
+  if (folded_count(event) != 0) {
+    send_to_operator(event);
+  }
+}
+
+void send(const Event& event) {
+  send_to_operator(event);
+  if (state().has_files.load(std::memory_order_relaxed)) {
+    if (const auto change = write_to_file(event)) {
+      tell(*change);
+    }
+  }
+}
+
+bool is_written(Level each) { return each >= level(); }
 
 }  // namespace
 
 void start(Level least) {
-  state().least = least;
+  set_level(least);
   state().journal = is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+}
+
+void set_level(Level least) noexcept { state().least.store(least, std::memory_order_relaxed); }
+
+Level level() noexcept { return state().least.load(std::memory_order_relaxed); }
+
+bool is_journal() noexcept { return state().journal.load(std::memory_order_relaxed); }
+
+void write_files(const std::string& folder) {
+  const std::scoped_lock lock(state().files_mutex);
+  if (folder.empty()) {
+    state().files.reset();
+  } else if (state().files == nullptr || state().files->folder() != folder) {
+    state().files = std::make_unique<Files>(folder);
+  }
+  state().has_files = !folder.empty();
 }
 
 bool parse_level(std::string_view text, Level& level) {
@@ -131,26 +206,38 @@ bool parse_level(std::string_view text, Level& level) {
   std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
     return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   });
-  static constexpr std::pair<std::string_view, Level> names[] = {{"trace", Level::trace},
-                                                                 {"debug", Level::debug},
-                                                                 {"info", Level::info},
-                                                                 {"warning", Level::warning},
-                                                                 {"error", Level::error}};
-  for (const auto& [name, value] : names) {
-    if (name == lower) {
-      level = value;
+  for (const Level known :
+       {Level::trace, Level::debug, Level::info, Level::warning, Level::error}) {
+    if (to_string(known) == lower) {
+      level = known;
       return true;
     }
   }
   return false;
 }
 
-void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::trace:
+      return "trace";
+    case Level::debug:
+      return "debug";
+    case Level::info:
+      return "info";
+    case Level::warning:
+      return "warning";
+    case Level::error:
+      break;
+  }
+  return "error";
+}
+
+void write(Level level, Message id, std::string_view message, std::initializer_list<Field> fields) {
   try {
     if (!is_written(level)) {
       return;
     }
-    Event event{level, message, with_scope(fields)};
+    Event event{level, message, with_scope(fields), id};
     std::string folded;
     if (level >= Level::warning) {
       const std::uint64_t times = folded_count(event);
@@ -169,10 +256,11 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   }
 }
 
-void write_unfolded(Level level, std::string_view message, std::initializer_list<Field> fields) {
+void write_unfolded(Level level, Message id, std::string_view message,
+                    std::initializer_list<Field> fields) {
   try {
     if (is_written(level)) {
-      send(Event{level, message, with_scope(fields)});
+      send(Event{level, message, with_scope(fields), id});
     }
   } catch (...) {
     // As in write().

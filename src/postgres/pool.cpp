@@ -51,6 +51,13 @@ std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop) {
   return std::optional<Lease>(std::in_place, *this, std::move(session), stop, Schema::known);
 }
 
+Pool::Use Pool::use() const {
+  const std::scoped_lock lock(mutex_);
+  const auto idle = static_cast<std::int64_t>(idle_.size());
+  return {
+      .idle = idle, .leased = open_ - idle, .waiting = waiting_, .limit = settings_.max_sessions};
+}
+
 std::unique_ptr<Session> Pool::take(const std::stop_token& stop, IfNoneFree if_none_free) {
   std::unique_ptr<Session> session;
   {
@@ -59,7 +66,9 @@ std::unique_ptr<Session> Pool::take(const std::stop_token& stop, IfNoneFree if_n
     if (if_none_free == IfNoneFree::give_up && !is_free()) {
       return nullptr;
     }
+    ++waiting_;
     const bool ready = freed_.wait(lock, stop, is_free);
+    --waiting_;
     if (!ready || stop.stop_requested()) {
       throw Stopped("stopped while waiting for a PostgreSQL session");
     }

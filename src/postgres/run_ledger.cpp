@@ -20,6 +20,7 @@ namespace {
 constexpr int max_offered_ahead = 1000;
 constexpr int prune_rows = 10'000;
 constexpr std::size_t record_rows = 1000;
+constexpr std::string_view disk_full = "53100";
 
 /// PostgreSQL's text cannot hold a NUL.
 std::string without_nul(std::string text) {
@@ -136,7 +137,9 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
     waits_for_room_ = false;
   } catch (const pqxx::sql_error& error) {
     if (error.sqlstate().starts_with("53")) {
-      wait_for_room(error.what());
+      wait_for_room(error.sqlstate() == disk_full ? log::Message::database_full
+                                                  : log::Message::ledger_unwritten,
+                    error.what());
     }
     throw;
   }
@@ -144,10 +147,10 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
 
 /// A server out of disk or memory (53...) refuses no outcome in particular: they
 /// wait until there is room again.
-void RunLedger::wait_for_room(std::string_view reason) {
+void RunLedger::wait_for_room(log::Message id, std::string_view reason) {
   const std::string line = first_line(reason);
   if (!std::exchange(waits_for_room_, true)) {
-    log::error("the run ledger cannot be written: " + line + "; outcomes wait for room");
+    log::error(id, "the run ledger cannot be written: " + line + "; outcomes wait for room");
   }
   throw Unavailable("postgres", line);
 }

@@ -436,7 +436,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   ++deadline_generation_;
   deadline_.cancel();
   if (std::exchange(wedged_, false)) {
-    log_released(name());
+    log_released(name(), *run_);
     tell([&](Observer& observer) { observer.released(name()); });
   }
   shared_.idle.ring();
@@ -467,7 +467,7 @@ void JobLoop::at_deadline() {
 
 void JobLoop::at_hard_limit() {
   wedged_ = true;
-  log_wedged(name(), spec_.job.run.timeout + shared_.hard_limit_grace);
+  log_wedged(name(), *run_, spec_.job.run.timeout + shared_.hard_limit_grace);
   tell([&](Observer& observer) { observer.wedged(name()); });
 }
 
@@ -580,10 +580,9 @@ std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
 }
 
 std::vector<Instant> JobLoop::calendar(std::size_t count) const {
-  const schedule::Trigger& trigger = (replacement_ ? *replacement_ : spec_).job.trigger;
   std::vector<Instant> ticks;
-  auto tick = trigger.next_after(shared_.clock.now());
-  for (; tick && ticks.size() < count; tick = trigger.next_after(*tick)) {
+  auto tick = trigger().next_after(shared_.clock.now());
+  for (; tick && ticks.size() < count; tick = trigger().next_after(*tick)) {
     ticks.push_back(*tick);
   }
   return ticks;
@@ -593,6 +592,12 @@ void JobLoop::break_off() {
   if (running_ && stop_reason_ == StopReason::none) {
     stop_reason_ = StopReason::shutdown;
     stop_.request_stop();
+  }
+}
+
+void JobLoop::leave_behind() const {
+  if (running_ && run_) {
+    log_left_behind(name(), *run_);
   }
 }
 

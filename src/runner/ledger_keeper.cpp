@@ -81,7 +81,8 @@ void LedgerKeeper::make_room() {
   while (queue_.size() > options_.queue_limit) {
     ++lost_;
     queue_.pop_front();
-    log::error("the run ledger cannot be written and too many outcomes wait: the oldest is dropped",
+    log::error(log::Message::outcomes_lost,
+               "the run ledger cannot be written and too many outcomes wait: the oldest is dropped",
                {{"DROPPED", std::to_string(lost_)}});
   }
 }
@@ -98,8 +99,9 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) 
     }
   });
   std::string message;
+  auto id = log::Message::none;
   calling_ = true;
-  const Call outcome = co_await on_worker(worker_, [&work, &message] {
+  const Call outcome = co_await on_worker(worker_, [&work, &message, &id] {
     try {
       work();
       return Call::done;
@@ -109,6 +111,10 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) 
     } catch (const Refused& error) {
       message = error.what();
       return Call::refused;
+    } catch (const Unprepared& error) {
+      message = error.what();
+      id = error.id();
+      return Call::failed;
     } catch (const std::exception& error) {
       message = error.what();
       return Call::failed;
@@ -117,6 +123,7 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) 
   calling_ = false;
   deadline.cancel();
   last_error_ = std::move(message);
+  last_id_ = id;
   if (outcome == Call::done) {
     backoff_.reset();
   }
@@ -130,14 +137,14 @@ void LedgerKeeper::give_verdict() {
 }
 
 /// Waits before the next try; ends early when a server comes up or at close().
-asio::awaitable<void> LedgerKeeper::back_off(Call failure, std::string_view what) {
+asio::awaitable<void> LedgerKeeper::back_off(Call failure, log::Message id, std::string_view what) {
   give_verdict();
   const Duration pause = backoff_.next();
   const std::string message = fmt::format("{}: {}", what, last_error_);
   if (failure == Call::unavailable) {
     log::debug(message);
   } else {
-    log::error(message);
+    log::error(last_id_ == log::Message::none ? id : last_id_, message);
   }
   poked_ = false;
   const SteadyTime until = std::chrono::steady_clock::now() + pause;
@@ -158,7 +165,7 @@ asio::awaitable<void> LedgerKeeper::ask_questions() {
     } else if (last_try) {
       co_return;
     } else {
-      co_await back_off(outcome, "the past runs cannot be read");
+      co_await back_off(outcome, log::Message::ledger_unwritten, "the past runs cannot be read");
     }
   }
 }
@@ -180,7 +187,8 @@ asio::awaitable<bool> LedgerKeeper::prepare() {
     if (last_try) {
       co_return false;
     }
-    co_await back_off(outcome, "the database is not ready for saathiid");
+    co_await back_off(outcome, log::Message::database_unready,
+                      "the database is not ready for saathiid");
   }
 }
 
@@ -210,15 +218,20 @@ asio::awaitable<void> LedgerKeeper::flush() {
     batch_size_ = options_.batch_limit;
     strikes_ = 0;
     if (std::exchange(lost_, 0) > 0) {
-      log::warning("the run ledger is written again, without the outcomes that were dropped");
+      log::warning(log::Message::ledger_written,
+                   "the run ledger is written again, without the outcomes that were dropped");
     }
     co_return;
   }
   if (outcome == Call::failed) {
     // One outcome that the database refuses must not hold up all others.
     if (batch.size() == 1 && ++strikes_ >= max_strikes) {
-      log::error(fmt::format("the outcome of {} at {} is not kept: {}", batch[0].job,
-                             to_iso8601(batch[0].scheduled_at), last_error_));
+      log::error(log::Message::outcomes_lost,
+                 fmt::format("the outcome of {} at {} is not kept: {}", batch[0].job,
+                             to_iso8601(batch[0].scheduled_at), last_error_),
+                 {{"JOB", batch[0].job},
+                  {"RUN_ID", batch[0].run_id},
+                  {"SCHEDULED_AT", to_iso8601(batch[0].scheduled_at)}});
       batch.clear();
       strikes_ = 0;
     }
@@ -229,7 +242,7 @@ asio::awaitable<void> LedgerKeeper::flush() {
   if (last_try) {
     give_up_ = true;
   } else {
-    co_await back_off(outcome, "the run ledger cannot be written");
+    co_await back_off(outcome, log::Message::ledger_unwritten, "the run ledger cannot be written");
   }
 }
 
@@ -238,7 +251,8 @@ asio::awaitable<void> LedgerKeeper::prune() {
   for (int step = 0; more && step < max_prune_steps && queue_.empty() && !closed_; ++step) {
     const Call outcome = co_await call([&] { more = ledger_.prune(); });
     if (outcome != Call::done) {
-      co_await back_off(outcome, "old runs and charges cannot be pruned");
+      co_await back_off(outcome, log::Message::ledger_unwritten,
+                        "old runs and charges cannot be pruned");
       break;
     }
   }

@@ -24,6 +24,24 @@ log::Level level_of(const Record& record, const Result& result, Duration busy) {
   return log::Level::error;
 }
 
+log::Message message_of(schedule::Outcome outcome) {
+  switch (outcome) {
+    case schedule::Outcome::succeeded:
+      break;
+    case schedule::Outcome::failed:
+      return log::Message::run_failed;
+    case schedule::Outcome::timed_out:
+      return log::Message::run_timed_out;
+    case schedule::Outcome::skipped:
+      return log::Message::ticks_skipped;
+    case schedule::Outcome::coalesced:
+      return log::Message::ticks_coalesced;
+    case schedule::Outcome::missed:
+      return log::Message::ticks_missed;
+  }
+  return log::Message::none;
+}
+
 }  // namespace
 
 bool did_something(const Counts& counts) {
@@ -43,7 +61,7 @@ void log_finished(const Record& record, const Result& result, Duration busy) {
     default:
       message = fmt::format("{} failed: {}", record.job, record.reason);
   }
-  log::write(level_of(record, result, busy), message,
+  log::write(level_of(record, result, busy), message_of(record.outcome), message,
              {{"JOB", record.job},
               {"RUN_ID", record.run_id},
               {"SCHEDULED_AT", to_iso8601(record.scheduled_at)},
@@ -52,7 +70,8 @@ void log_finished(const Record& record, const Result& result, Duration busy) {
 }
 
 void log_retry(const Record& record) {
-  log::warning(fmt::format("{} failed and is tried again: {}", record.job, record.reason),
+  log::warning(log::Message::run_retried,
+               fmt::format("{} failed and is tried again: {}", record.job, record.reason),
                {{"JOB", record.job},
                 {"RUN_ID", record.run_id},
                 {"SCHEDULED_AT", to_iso8601(record.scheduled_at)},
@@ -69,6 +88,7 @@ void log_server_lost(const Record& record) {
 
 void log_interrupted(const Record& record) {
   log::warning(
+      log::Message::run_interrupted,
       fmt::format("{} was cut short by the shutdown; the next start takes its tick up again",
                   record.job),
       {{"JOB", record.job},
@@ -95,7 +115,7 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
     }
     const auto level =
         outcome == schedule::Outcome::coalesced ? log::Level::info : log::Level::warning;
-    log::write(level,
+    log::write(level, message_of(outcome),
                fmt::format("{}: {} {}: {}", job, count == 1 ? "a tick was" : "ticks were",
                            schedule::to_string(outcome), newest->reason),
                {{"JOB", job},
@@ -105,16 +125,25 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
   }
 }
 
-void log_wedged(const std::string& job, Duration after) {
-  log::error(fmt::format("{} has not come back {} after its start although it was told to stop: "
-                         "its other ticks wait, and the watchdog is no longer fed",
-                         job, humanize(after)),
-             {{"JOB", job}});
+void log_wedged(const std::string& job, const RunInProgress& run, Duration after) {
+  log::error(
+      log::Message::run_stuck,
+      fmt::format("{} has not come back {} after its start although it was told to stop: "
+                  "its other ticks wait",
+                  job, humanize(after)),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
 }
 
-void log_released(const std::string& job) {
-  log::warning(fmt::format("{} has come back at last; the watchdog is fed again", job),
-               {{"JOB", job}});
+void log_released(const std::string& job, const RunInProgress& run) {
+  log::warning(
+      log::Message::run_released, fmt::format("{} has come back at last; its ticks go on", job),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
+}
+
+void log_left_behind(const std::string& job, const RunInProgress& run) {
+  log::error(
+      log::Message::left_behind, fmt::format("left behind, because it does not come back: {}", job),
+      {{"JOB", job}, {"RUN_ID", run.run_id}, {"SCHEDULED_AT", to_iso8601(run.scheduled_at)}});
 }
 
 std::string timeout_reason(Duration timeout, const Result& result) {

@@ -80,7 +80,7 @@ Ending Runner::run() {
   }
   asio::post(loop_, [this] {
     const auto names = job_names();
-    log::info(fmt::format("started; jobs: {}", fmt::join(names, ", ")));
+    log::info(log::Message::started, fmt::format("started; jobs: {}", fmt::join(names, ", ")));
     for (Observer* observer : shared_.observers) {
       observer->armed(names.size());
     }
@@ -93,6 +93,7 @@ Ending Runner::run() {
     }
     ledger_.join();
   }
+  log::info(log::Message::stopped, "stopped");
   return ending_;
 }
 
@@ -151,6 +152,8 @@ std::vector<Instant> Runner::calendar(const std::string& name, std::size_t count
   return find(name).calendar(count);
 }
 
+schedule::Trigger Runner::trigger(const std::string& name) const { return find(name).trigger(); }
+
 std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
                             const std::string& by) {
   JobLoop& job = find(name);
@@ -163,7 +166,8 @@ std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
         JobError::Why::busy,
         fmt::format("a run of {} that was asked for is still waiting for its turn", name));
   }
-  log::info("a run was asked for", {{"JOB", name}, {"RUN_ID", *run_id}, {"BY", by}});
+  log::info(log::Message::run_requested, "a run was asked for",
+            {{"JOB", name}, {"RUN_ID", *run_id}, {"BY", by}});
   return *run_id;
 }
 
@@ -171,7 +175,7 @@ bool Runner::pause(const std::string& name, const Pause& pause) {
   if (!find(name).pause(pause)) {
     return false;
   }
-  log::warning("paused: its ticks are skipped until it is resumed",
+  log::warning(log::Message::job_paused, "paused: its ticks are skipped until it is resumed",
                {{"JOB", name}, {"BY", pause.by}});
   return true;
 }
@@ -180,7 +184,7 @@ bool Runner::resume(const std::string& name, const std::string& by) {
   if (!find(name).resume()) {
     return false;
   }
-  log::info("resumed", {{"JOB", name}, {"BY", by}});
+  log::info(log::Message::job_resumed, "resumed", {{"JOB", name}, {"BY", by}});
   return true;
 }
 
@@ -242,7 +246,7 @@ void Runner::end_reload() {
 }
 
 void Runner::refuse(const std::string& reason) {
-  log::error(reason + "; saathiid stops");
+  log::error(log::Message::schema_newer, reason + "; saathiid stops");
   ending_.exit_code = 1;
   on_stop();
 }
@@ -320,7 +324,8 @@ asio::awaitable<void> Runner::drain() {
   for (Observer* observer : shared_.observers) {
     observer->stopping(running);
   }
-  log::info(running.empty()
+  log::info(log::Message::stopping,
+            running.empty()
                 ? "stopping"
                 : fmt::format("stopping; waiting up to {} for {}", humanize(options_.drain_timeout),
                               fmt::join(running, ", ")));
@@ -334,8 +339,9 @@ asio::awaitable<void> Runner::drain() {
     done = co_await wait_for_jobs(options_.stop_grace, 2);
   }
   if (!done) {
-    log::error(fmt::format("left behind, because it does not come back: {}",
-                           fmt::join(running_jobs(), ", ")));
+    for (const auto& job : jobs_) {
+      job->leave_behind();
+    }
     ending_ = {1, true};
   }
   co_await flush_ledger();
@@ -356,7 +362,8 @@ void Runner::let_go() {
   loop_.restart();
   loop_.run_for(interrupt_grace);
   if (!loop_.stopped()) {
-    log::error("left behind, because it does not end: a face of the daemon");
+    log::error(log::Message::left_behind,
+               "left behind, because it does not end: a face of the daemon");
     ending_.stuck = true;
   }
 }
@@ -374,7 +381,8 @@ asio::awaitable<void> Runner::end_side_work() {
     co_await shared_.idle.wait_until(until);
   }
   if (!idle()) {
-    log::error("left behind, because it does not come back: a question to the database or disk");
+    log::error(log::Message::left_behind,
+               "left behind, because it does not come back: a question to the database or disk");
     ending_.stuck = true;
   }
 }
@@ -392,13 +400,14 @@ asio::awaitable<void> Runner::flush_ledger() {
     ledger_.interrupt();
   }
   if (ledger_.waiting() > 0) {
-    log::warning(
-        fmt::format("{} could not be written to the run ledger; the next start "
-                    "judges the ticks anew",
-                    counted(ledger_.waiting(), "outcome")));
+    log::warning(log::Message::outcomes_lost,
+                 fmt::format("{} could not be written to the run ledger; the next start "
+                             "judges the ticks anew",
+                             counted(ledger_.waiting(), "outcome")));
   }
   if (!ledger_.finished()) {
-    log::error("left behind, because the database does not come back: the run ledger's writer");
+    log::error(log::Message::left_behind,
+               "left behind, because the database does not come back: the run ledger's writer");
     ending_ = {1, true};
   }
 }

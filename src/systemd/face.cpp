@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "saathii/base/counted.hpp"
+#include "saathii/log/log.hpp"
 
 namespace saathii::systemd {
 
@@ -117,6 +118,13 @@ void Face::tick_ended(const runner::Record& record, Duration busy) {
 }
 
 void Face::wedged(const std::string& job) {
+  if (wedged_.empty() && notifier_.watchdog_timeout() > Duration{0}) {
+    log::error(log::Message::watchdog_unfed,
+               fmt::format("the watchdog is not fed: unless {} comes back, the service manager "
+                           "restarts saathiid within {}",
+                           job, humanize(notifier_.watchdog_timeout())),
+               {{"JOB", job}});
+  }
   wedged_.insert(job);
   send_status();
 }

@@ -46,9 +46,9 @@ Notifier::Notifier() {
   }
   address_size_ = to_address(name, address_);
   if (address_size_ == 0) {
-    log::warning(
-        "the service manager is told nothing: NOTIFY_SOCKET is not a Unix socket's path "
-        "or abstract name");
+    log::warning(log::Message::notify_unusable,
+                 "the service manager is told nothing: NOTIFY_SOCKET is not a Unix socket's path "
+                 "or abstract name");
     return;
   }
   socket_ = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -75,6 +75,11 @@ TEST_CASE("the journal gets each field as its own") {
   using Lines = std::vector<std::string>;
   CHECK(log_::to_journal({log_::Level::warning, "a\nb", {{"JOB", "x=y"}}}) ==
         Lines{"MESSAGE=a\nb", "PRIORITY=4", "SYSLOG_IDENTIFIER=saathiid", "JOB=x=y"});
+  const log_::Event known{log_::Level::info, "m", {{"JOB", "x"}}, log_::Message::run_failed};
+  CHECK(log_::to_journal(known) ==
+        Lines{"MESSAGE=m", "PRIORITY=6", "SYSLOG_IDENTIFIER=saathiid",
+              "MESSAGE_ID=" + std::string(log_::id_of(log_::Message::run_failed)), "JOB=x"});
+  CHECK(log_::to_line(known) == "m JOB=x");
   CHECK(log_::to_journal({log_::Level::error, "m", {}})[1] == "PRIORITY=3");
   CHECK(log_::to_journal({log_::Level::info, "m", {}})[1] == "PRIORITY=6");
   CHECK(log_::to_journal({log_::Level::trace, "m", {}})[1] == "PRIORITY=7");

@@ -58,6 +58,7 @@ TEST_CASE("an empty file has the defaults") {
   CHECK(config.platform.rates.video == 60);
   CHECK(config.platform.earnings_in == config::EarningsIn::rupees);
   CHECK(config.log.level == "info");
+  CHECK(config.log.files.empty());
   CHECK(config.service.drain_timeout == 20s);
 
   const auto& tiers = config.platform.badges.tiers;
@@ -109,6 +110,9 @@ gold = { from = "9h30m", audio = 1.1, video = 9 }
 earnings_in = "coins"
 [log]
 level = "Warning"
+files = "/srv/logs"
+[control]
+bus = "unix:path=/run/saathii/bus"
 [service]
 drain_timeout = "5s"
 run_retention = "30d"
@@ -158,7 +162,9 @@ TEST_CASE("every value of the platform and its servers is read") {
   CHECK(config.platform.badges.tiers[3].video_paise == 900);
   CHECK(config.platform.earnings_in == config::EarningsIn::coins);
   CHECK(config.log.level == "warning");
+  CHECK(config.log.files == "/srv/logs");
   CHECK(config.service.drain_timeout == 5s);
+  CHECK(config.control.bus == "unix:path=/run/saathii/bus");
   CHECK(config.service.run_retention == 24h * 30);
   CHECK(config.service.charge_retention == 24h * 1000);
 }

@@ -107,10 +107,19 @@ TEST_CASE("misspelt names get the nearest known one") {
        "[redis.tls]\non = true",
        {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, connect_timeout, "
         "command_timeout"}},
+      {"another host's address",
+       "http.listen = \"0.0.0.0:9464\"",
+       {"f:2:15: http.listen: found \"0.0.0.0:9464\"; 0.0.0.0 is not a loopback address: saathiid "
+        "answers this host alone, because it asks for no password and speaks no TLS; put a reverse "
+        "proxy before it to be reached from others"}},
+      {"a number for an address",
+       "http.listen = 9464",
+       {"f:2:15: http.listen: found 9464; allowed: an address of this host in quotes, such as "
+        "\"127.0.0.1:9464\""}},
       {"nothing near: the known sections",
        "[webserver]\nport = 80",
        {"f:2:2: unknown section \"webserver\"; known sections: postgres, redis, rates, badges, "
-        "settlement, log, service, health, jobs"}},
+        "settlement, log, control, http, service, health, alerts, jobs"}},
       {"a badge",
        "[badges.sliver]\nfrom = \"6h\"",
        {"f:2:9: unknown section \"sliver\" in [badges]; did you mean \"silver\"?"}},
@@ -146,7 +155,8 @@ TEST_CASE("misspelt jobs and kinds get the nearest known one") {
        "[jobs.report]\nat = \"00:01\"\ngrace = \"2m\"",
        {"f:4:1: unknown key \"grace\" in [jobs.report]; known keys: kind, timezone, every, at, "
         "cron, once, enabled, misfire_grace, coalesce, catch_up_limit, overlap, jitter, timeout, "
-        "retries, retry_backoff, retry_backoff_cap, run_at_start, success_deadline"}},
+        "retries, retry_backoff, retry_backoff_cap, run_at_start, success_deadline, "
+        "long_running_after"}},
   });
 }
 
@@ -170,6 +180,17 @@ TEST_CASE("misspelt choices get the nearest known one") {
       {"a level",
        "log.level = \"loud\"",
        {"f:2:13: log.level: found \"loud\"; allowed: trace, debug, info, warning, error"}},
+      {"a folder",
+       "log.files = \"logs\"",
+       {"f:2:13: log.files: found text; allowed: an absolute path in quotes, or \"\""}},
+      {"a bus",
+       "control.bus = \"sytem\"",
+       {"f:2:15: control.bus: found \"sytem\"; allowed: \"system\", \"session\", \"none\" or an "
+        "address such as \"unix:path=/run/bus\""}},
+      {"a bus that would be a program",
+       "control.bus = \"unixexec:path=/bin/sh\"",
+       {"f:2:15: control.bus: found \"unixexec:path=/bin/sh\"; allowed: \"system\", \"session\", "
+        "\"none\" or an address such as \"unix:path=/run/bus\""}},
       {"a job's name",
        "[jobs.\"night sweep\"]\nkind = \"sweep\"\nevery = \"1m\"",
        {"f:2:7: jobs.night sweep: found the job name \"night sweep\"; allowed: a to z, 0 to 9 and "

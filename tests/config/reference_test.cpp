@@ -102,3 +102,12 @@ TEST_CASE("what every job may have is told in the reference file") {
     CHECK(text.find(std::string("#     ") + trigger) != std::string::npos);
   }
 }
+
+TEST_CASE("the container's configuration is valid") {
+  const auto loaded =
+      config::load(std::string(SAATHII_SOURCE_DIR) + "/deploy/saathiid.container.toml",
+                   jobs::kind_infos(), test::no_environment());
+  for (const auto& problem : loaded.problems) FAIL(problem.to_string());
+  // The image's HEALTHCHECK asks there.
+  CHECK(loaded.config->http.listen == "127.0.0.1:9464");
+}

@@ -20,6 +20,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("SAATHIID_BIN", "saathiid")
+CONTROL_PROGRAM = os.environ.get("SAATHIICTL_BIN", "saathiictl")
 PATIENCE_S = 90
 POLL_S = 0.02
 
@@ -181,6 +182,51 @@ class Redis:
     def command(self, *words):
         return subprocess.run(["redis-cli", "-s", str(self.path), *words], text=True,
                               capture_output=True, check=False).stdout.strip()
+
+
+class Bus:
+    """A private message bus, on which everybody may do everything."""
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "bus"
+        self.config = pathlib.Path(folder) / "bus.conf"
+        self.config.write_text(f"""<busconfig>
+  <type>session</type>
+  <listen>{self.address()}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+""")
+        self.process = None
+
+    def address(self):
+        return f"unix:path={self.path}"
+
+    def start(self):
+        with self.config.with_suffix(".log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "dbus-daemon", f"--config-file={self.config}",
+                 "--nofork", "--nopidfile"], stderr=log, start_new_session=True)
+        wait_until("the bus to listen", self.answers)
+
+    def answers(self):
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.connect(str(self.path))
+            return True
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(PATIENCE_S)
+            self.process = None
 
 
 class Lines:

@@ -90,11 +90,7 @@ class Daemon {
     postgres.url = arena.calls.db.daemon_url();
     return postgres;
   }
-  static config::Redis redis_settings(const Arena& arena) {
-    config::Redis redis;
-    redis.url = arena.redis.url();
-    return redis;
-  }
+  static config::Redis redis_settings(const Arena& arena) { return arena.redis.settings(); }
 
   Arena& arena_;
   ServerState state_{"postgres"};
@@ -110,9 +106,7 @@ class Api {
  public:
   Api(Arena& arena, unsigned seed)
       : arena_(arena), random_(seed), connection_(arena.calls.db.owner_url()) {
-    config::Redis settings;
-    settings.url = arena.redis.url();
-    redis_ = std::make_unique<redis::Client>(settings, state_);
+    redis_ = std::make_unique<redis::Client>(arena.redis.settings(), state_);
   }
 
   /// A few requests for every run, until there are no more.
@@ -274,9 +268,7 @@ void check_what_must_hold(Arena& arena, const Instant& end) {
 
 void check_redis(Arena& arena) {
   ServerState state("redis");
-  config::Redis settings;
-  settings.url = arena.redis.url();
-  redis::Client client(settings, state);
+  redis::Client client(arena.redis.settings(), state);
   std::map<std::string, std::string> shown;
   for (const auto& key : client.command({"KEYS", "call:*"}).list) {
     shown[key.text] = client.command({"HGET", key.text, "coins_spent"}).text;

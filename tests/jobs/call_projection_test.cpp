@@ -13,9 +13,7 @@ class Projected : public Calls {
  public:
   Projected() : state_("redis") {
     use_redis(server.url());
-    config::Redis settings;
-    settings.url = server.url();
-    probe_ = std::make_unique<redis::Client>(settings, state_);
+    probe_ = std::make_unique<redis::Client>(server.settings(), state_);
   }
   redis::Reply ask(const redis::Command& command) { return probe_->command(command); }
   std::string field(int call_id, const std::string& name) {

@@ -38,9 +38,7 @@ class Calls {
 
   /// Until it is called there is no Redis: nothing may depend on it.
   void use_redis(const std::string& url) {
-    config::Redis settings;
-    settings.url = url;
-    redis = std::make_unique<redis::Client>(settings, redis_state_);
+    redis = std::make_unique<redis::Client>(RedisServer::patient(url), redis_state_);
   }
 
   /// A user with a status row, last seen at T unless told, and a wallet.

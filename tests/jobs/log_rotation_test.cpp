@@ -20,6 +20,7 @@
 #include "catch.hpp"
 #include "saathii/base/errors.hpp"
 #include "saathii/jobs/job.hpp"
+#include "saathii/log/files.hpp"
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
@@ -459,4 +460,32 @@ TEST_CASE("a folder given by a link is the operator's wish") {
   fs::create_directory_symlink(bench.logs, bench.root / "link");
   bench.settings.set("folders", std::vector<std::string>{(bench.root / "link").string()});
   CHECK(counts_of(bench.run())["deleted"] == 1);
+}
+
+TEST_CASE("the daemon's own files are left whole until they are rotated or nobody writes them") {
+  Bench bench;
+  bench.settings.set("pattern", std::string("*.log*"));
+  log::Files files(bench.logs.string());
+  const log::Files::Time start{};
+  CHECK_FALSE(files.write("daily", "1\n", start));
+  CHECK_FALSE(files.write("other", "1\n", start));
+  Bench::set_age(bench.logs / "daily.log", 8 * day);
+  auto counts = counts_of(bench.run());
+  CHECK(counts["in_use"] == 1);
+  CHECK(counts["deleted"] == 0);
+
+  // Renamed by another program, it is held until the next line, of whatever job.
+  fs::rename(bench.logs / "daily.log", bench.logs / "daily.log.1");
+  CHECK(counts_of(bench.run())["in_use"] == 1);
+  CHECK_FALSE(files.write("other", "2\n", start + 1s));
+  CHECK(counts_of(bench.run())["deleted"] == 1);
+  CHECK(names_in(bench.logs) == Names{"other.log"});
+
+  // One that nobody writes to is let go of, and begun anew where it is missed.
+  CHECK_FALSE(files.write("daily", "2\n", start + 2s));
+  CHECK_FALSE(files.write("other", "3\n", start + 3s + log::Files::closed_after));
+  Bench::set_age(bench.logs / "daily.log", 8 * day);
+  CHECK(counts_of(bench.run())["deleted"] == 1);
+  CHECK_FALSE(files.write("daily", "3\n", start + 4s + log::Files::closed_after));
+  CHECK(names_in(bench.logs) == Names{"daily.log", "other.log"});
 }

@@ -1,5 +1,6 @@
 #include "saathii/systemd/face.hpp"
 
+#include "base/capture_stderr.hpp"
 #include "support.hpp"
 #include "support/service_manager.hpp"
 
@@ -93,6 +94,23 @@ TEST_CASE("the watchdog is fed with the heartbeat, but not while a run is stuck"
   setup.face.heartbeat();
   CHECK(setup.manager.messages() ==
         Messages{"STATUS=1 job; postgres not asked yet; redis not asked yet", "WATCHDOG=1"});
+}
+
+TEST_CASE("that the watchdog is not fed is told of, where there is one") {
+  const CaptureStderr capture;
+  {
+    Setup setup;
+    setup.face.wedged("unfed_first");
+    setup.face.wedged("unfed_second");
+  }
+  Setup no_watchdog(nullptr);
+  no_watchdog.face.wedged("unfed_no");
+  const std::string text = capture.text();
+  INFO(text);
+  CHECK(text.find("the watchdog is not fed: unless unfed_first comes back, the service manager "
+                  "restarts saathiid within 1 min JOB=unfed_first\n") != std::string::npos);
+  CHECK(text.find("unfed_second") == std::string::npos);
+  CHECK(text.find("unfed_no") == std::string::npos);
 }
 
 TEST_CASE("a stuck run does not keep from the manager what it has not read yet") {

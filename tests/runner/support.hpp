@@ -19,6 +19,7 @@
 #include "catch.hpp"
 #include "saathii/base/errors.hpp"
 #include "saathii/runner/runner.hpp"
+#include "support/watched.hpp"
 
 // Fakes that tests of the runner drive. A test waits for what it expects to
 // happen; `patience` only ends a test that would otherwise hang.
@@ -28,35 +29,8 @@ namespace saathii::runner::test {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-inline constexpr auto patience = 60s;
-
-/// A value that threads change and wait for.
-template <typename T>
-class Watched {
- public:
-  template <typename Change>
-  void change(Change&& apply) {
-    {
-      const std::scoped_lock lock(mutex_);
-      apply(value_);
-    }
-    changed_.notify_all();
-  }
-  template <typename Condition>
-  [[nodiscard]] bool wait(Condition&& holds) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, patience, [&] { return holds(value_); });
-  }
-  [[nodiscard]] T get() const {
-    const std::scoped_lock lock(mutex_);
-    return value_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  T value_{};
-};
+using saathii::test::patience;
+using saathii::test::Watched;
 
 /// A clock that stands still until the test moves it.
 class FakeClock final : public WallClock {
@@ -387,7 +361,10 @@ class Harness {
     options.stop_grace = 1h;
     options.flush_timeout = 1h;
   }
-  ~Harness() {
+  ~Harness() { stop(); }
+
+  /// Ends the runner, if it runs.
+  void stop() {
     for (auto& [name, work] : works) {
       work.release();
     }
@@ -414,6 +391,7 @@ class Harness {
         std::make_unique<Runner>(options, specs, ledger, clock, std::vector<Observer*>{&diary});
   }
   void run() {
+    before_run(*runner);
     thread_ = std::thread([this] { ending_.set_value(runner->run()); });
     REQUIRE(diary.wait_for("armed " + std::to_string(specs.size())));
   }
@@ -443,6 +421,7 @@ class Harness {
   std::map<std::string, FakeWork> works;
   std::vector<JobSpec> specs;
   std::unique_ptr<Runner> runner;
+  std::function<void(Runner&)> before_run = [](Runner&) {};
 
  private:
   std::thread thread_;

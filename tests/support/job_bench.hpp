@@ -58,9 +58,8 @@ struct JobBench {
   }
 
   [[nodiscard]] config::Redis redis_settings() const {
-    config::Redis redis_config;
-    redis_config.url = redis_server ? redis_server->url() : "unix:///nowhere/redis.sock";
-    return redis_config;
+    return redis_server ? redis_server->settings()
+                        : RedisServer::patient("unix:///nowhere/redis.sock");
   }
 
   /// What was published on the channels since `subscriber` began.

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "saathii/config/config.hpp"
+
 // A real Redis of a test's own, on a Unix socket in a directory of its own. It
 // is gone when the object is, and when the test program dies.
 
@@ -45,6 +47,12 @@ class RedisServer {
   /// For config::Redis; with `credentials` such as ":word" or "user:word".
   [[nodiscard]] std::string url(const std::string& credentials = "") const {
     return "unix://" + (credentials.empty() ? "" : credentials + "@") + socket();
+  }
+
+  /// A client's settings, with time enough for a loaded machine.
+  [[nodiscard]] config::Redis settings() const { return patient(url()); }
+  static config::Redis patient(const std::string& at) {
+    return {at, std::chrono::seconds{30}, std::chrono::seconds{30}};
   }
 
   /// Starts it empty, and returns once it takes connections.

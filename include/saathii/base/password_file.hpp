@@ -7,12 +7,16 @@
 
 namespace saathii {
 
-/// Where a server's password lies if its URL holds none.
+/// Where a server's password, or another secret, lies if its URL holds none.
 struct PasswordSource {
   std::string file = {};  ///< as configured, absolute; empty: the credential
   /// Where the service manager puts one that the operator gave it; empty if
   /// there is no such manager. No file, or an empty one: there is no password.
   std::string credential = {};
+  /// What an error calls it; its key is called so, too: "password_file".
+  std::string name = "password";
+
+  friend bool operator==(const PasswordSource&, const PasswordSource&) = default;
 };
 
 /// A password file that is of no use. The text tells which, why and what to do,

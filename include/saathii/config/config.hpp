@@ -76,6 +76,9 @@ struct RunPolicy {
   Duration retry_backoff = std::chrono::seconds{1};
   Duration retry_backoff_cap = std::chrono::seconds{30};
   bool run_at_start = false;
+  /// A run that takes longer is told of as long-running; 0: the part of the
+  /// timeout that Alerts::long_running_percent says.
+  Duration long_running_after{0};
   /// A job that has had no success for so long is failing; 0: what its trigger
   /// and timeout make of it.
   Duration success_deadline{0};
@@ -94,6 +97,7 @@ struct Job {
 
 struct Logging {
   std::string level = "info";  ///< trace, debug, info, warning, error
+  std::string files;           ///< the folder of a log file per job; empty: none
 };
 
 struct Service {
@@ -103,11 +107,72 @@ struct Service {
       std::chrono::hours{24 * 400};  ///< charge ledger; ongoing calls' never
 };
 
+/// How the daemon is operated while it runs.
+struct Control {
+  std::string bus = "system";  ///< "system", "session", "none", or a D-Bus address
+};
+
+/// The HTTP face: /health and /metrics.
+struct Http {
+  std::string listen;  ///< as parse_listen() reads it; empty: off
+};
+
 /// When health is no longer "ok".
 struct Health {
   Duration postgres_down_after = std::chrono::minutes{1};  ///< then failing, before degraded
   std::int64_t disk_free_degraded = 10;  ///< percent of a log folder's file system
   std::int64_t disk_free_failing = 3;    ///< percent
+};
+
+/// An alert to a program of the operator's.
+struct AlertCommand {
+  std::vector<std::string> run;  ///< the program's absolute path, and arguments; empty: none
+  Duration timeout = std::chrono::seconds{30};
+
+  friend bool operator==(const AlertCommand&, const AlertCommand&) = default;
+};
+
+/// An alert as JSON by HTTP.
+struct AlertWebhook {
+  std::string url;  ///< empty: none; its path may be a secret
+  PasswordSource token = {.file = {}, .credential = {}, .name = "token"};  ///< see token_header
+  std::string token_header = "Authorization: Bearer {token}";
+  Duration timeout = std::chrono::seconds{15};
+
+  friend bool operator==(const AlertWebhook&, const AlertWebhook&) = default;
+};
+
+/// An alert by mail.
+struct AlertMail {
+  enum class StartTls { required, optional, none };
+  std::string smtp;  ///< empty: none
+  StartTls starttls = StartTls::required;
+  std::string from;
+  std::vector<std::string> to;
+  std::string user;  ///< empty: the server wants none
+  PasswordSource password;
+  Duration timeout = std::chrono::seconds{30};
+
+  friend bool operator==(const AlertMail&, const AlertMail&) = default;
+};
+
+/// Who is told of what goes wrong, and how often.
+struct Alerts {
+  /// What is told of, by the words of alert::Kind, and "recovered".
+  std::vector<std::string> on = {"failed", "missed",    "long_running",
+                                 "stuck",  "unhealthy", "recovered"};
+  std::vector<std::string> jobs;                   ///< of these jobs; empty: of all
+  Duration repeat_after = std::chrono::hours{4};   ///< of an alert that stays open; 0: never
+  Duration min_gap = std::chrono::minutes{15};     ///< between two openings of one alert
+  std::int64_t max_per_hour = 30;                  ///< of all alerts together
+  std::int64_t long_running_percent = 80;          ///< of a job's timeout
+  Duration give_up_after = std::chrono::hours{1};  ///< on delivering one
+  std::string ca_file;  ///< certificates to trust; empty: those of the system
+  AlertCommand command;
+  AlertWebhook webhook;
+  AlertMail mail;
+
+  friend bool operator==(const Alerts&, const Alerts&) = default;
 };
 
 struct Config {
@@ -116,7 +181,10 @@ struct Config {
   Redis redis;
   Logging log;
   Service service;
+  Control control;
+  Http http;
   Health health;
+  Alerts alerts;
   std::vector<Job> jobs;  ///< in the order of registration, then of the file
 };
 

@@ -29,6 +29,9 @@ struct Finding {
   std::string message;  ///< one sentence: what is wrong, since when; no secret in it
 };
 
+/// The folder, of a check of one's disk.
+[[nodiscard]] std::optional<std::string_view> disk_of(std::string_view check);
+
 struct Report {
   Level level = Level::ok;        ///< the worst of the findings
   std::vector<Finding> findings;  ///< worst first, then in the order of the checks

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "saathii/base/count_metric.hpp"
 #include "saathii/config/config.hpp"
 #include "saathii/jobs/pricing.hpp"
 #include "saathii/postgres/session.hpp"
@@ -25,6 +26,11 @@ namespace saathii::jobs::billing {
 [[nodiscard]] config::Setting stale_after_setting();
 [[nodiscard]] config::Setting catch_up_setting();
 
+/// Metrics that both jobs have: of the counts "minutes", "coins", "earned_paise", "failed".
+[[nodiscard]] std::vector<CountMetric> shared_metrics();
+/// Of a count of calls that ended for this reason.
+[[nodiscard]] CountMetric dropped_metric(std::string_view count, std::string_view reason);
+
 /// A call that is to end.
 struct Ending {
   int call_id = 0;
@@ -42,6 +48,7 @@ struct Ended {
   int minutes = 0;         ///< paid
   std::int64_t coins = 0;  ///< paid
   std::string earned;      ///< rupees, two decimals
+  std::int64_t earned_paise = 0;
 };
 
 /// Makes the configured rates hold for minutes that start from T on, if they
@@ -89,11 +96,16 @@ using WaitTimes = std::unordered_map<int, int>;
 void open(postgres::Session& session, pqxx::transaction_base& transaction,
           const std::vector<Ending>& endings, Instant moment);
 
+struct Taken {
+  std::int64_t minutes = 0;
+  std::int64_t coins = 0;
+};
+
 /// Charges those locked calls that are about to end for what is unpaid before
-/// each one's end, as far as the balance goes. Returns the coins charged.
-std::int64_t charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
-                              const std::vector<Call>& calls, const std::vector<Ending>& endings,
-                              const Rates& rates, const Terms& terms);
+/// each one's end, as far as the balance goes. Returns what was charged.
+Taken charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
+                       const std::vector<Call>& calls, const std::vector<Ending>& endings,
+                       const Rates& rates, const Terms& terms);
 
 /// Gives back what was charged for minutes that start after the end; returns the coins.
 std::int64_t refund(postgres::Session& session, pqxx::transaction_base& transaction,

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "saathii/base/count_metric.hpp"
 #include "saathii/config/config.hpp"
 #include "saathii/config/loader.hpp"
 #include "saathii/postgres/pool.hpp"
@@ -48,10 +49,12 @@ class Job {
   virtual Report run(const Context& context) = 0;
 };
 
-/// A kind: what the configuration checks, and how to make an instance.
+/// A kind: what the configuration checks, how to make an instance, and which of
+/// its counts are metrics. (Where it declares none, all of them are, by one name.)
 struct Kind {
   config::KindInfo info;
   std::function<std::unique_ptr<Job>()> make;
+  std::vector<CountMetric> metrics = {};
 };
 
 /// All kinds, in the order in which they are listed everywhere.

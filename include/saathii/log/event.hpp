@@ -14,6 +14,7 @@ struct Event {
   Level level = Level::info;
   std::string_view message;
   std::vector<Field> fields;
+  Message id = Message::none;
 };
 
 /// Longer messages and values are cut off, with "…" at their end.
@@ -21,11 +22,11 @@ inline constexpr std::size_t max_text_bytes = 8192;
 
 /// "message KEY=value KEY=\"two words\"", all in one line: line breaks, control
 /// characters and invalid UTF-8 are escaped, so that no text of others can look
-/// like a line of its own or command a terminal.
+/// like a line of its own or command a terminal. The message's id is not in it.
 [[nodiscard]] std::string to_line(const Event& event);
 
-/// "NAME=value" for the journal: MESSAGE, PRIORITY, SYSLOG_IDENTIFIER and the
-/// fields. A field whose name the journal would refuse is left out.
+/// "NAME=value" for the journal: MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, MESSAGE_ID
+/// where there is one, and the fields. A field whose name the journal would refuse is left out.
 [[nodiscard]] std::vector<std::string> to_journal(const Event& event);
 
 /// Whether `fd` is the stream that $JOURNAL_STREAM ("device:inode") names.

@@ -6,10 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "saathii/log/messages.hpp"
+
 // Log events with fields. Under systemd they go to the journal, each field as a
 // journal field; elsewhere to stderr as "time level message KEY=value". Any
 // thread. Writing never throws and never blocks on a server. A warning or an
-// error that repeats (same message, same job) is folded: see fold.hpp.
+// error that repeats (same message, same job) is folded: see fold.hpp. An event
+// that an operator acts on names its Message: the journal's MESSAGE_ID.
 
 namespace saathii::log {
 
@@ -19,19 +22,39 @@ enum class Level { trace, debug, info, warning, error };
 using Field = std::pair<std::string, std::string>;
 
 /// Chooses the journal or stderr, and the least level written. Call once,
-/// before other threads start; may be called again to change the level.
+/// before other threads start.
 void start(Level least);
+
+/// The least level written from now on, by all threads.
+void set_level(Level least) noexcept;
+[[nodiscard]] Level level() noexcept;
+
+/// Whether events go to the journal, and not to stderr.
+[[nodiscard]] bool is_journal() noexcept;
+
+/// From now on events go to files in this folder, too: see files.hpp. Empty: no
+/// longer. Any thread. A file that cannot be written is told of once.
+void write_files(const std::string& folder);
 
 /// "trace", "debug", "info", "warning", "error" (case does not matter);
 /// anything else returns false and leaves `level` alone.
 [[nodiscard]] bool parse_level(std::string_view text, Level& level);
+[[nodiscard]] std::string_view to_string(Level level);
 
-void write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
+void write(Level level, Message id, std::string_view message,
+           std::initializer_list<Field> fields = {});
+inline void write(Level level, std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(level, Message::none, message, fields);
+}
 
 /// As write(), but never folded: for a change of state, which its caller
 /// reports once however often it is seen.
-void write_unfolded(Level level, std::string_view message,
+void write_unfolded(Level level, Message id, std::string_view message,
                     std::initializer_list<Field> fields = {});
+inline void write_unfolded(Level level, std::string_view message,
+                           std::initializer_list<Field> fields = {}) {
+  write_unfolded(level, Message::none, message, fields);
+}
 
 inline void debug(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::debug, message, fields);
@@ -39,11 +62,21 @@ inline void debug(std::string_view message, std::initializer_list<Field> fields 
 inline void info(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::info, message, fields);
 }
+inline void info(Message id, std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::info, id, message, fields);
+}
 inline void warning(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::warning, message, fields);
 }
+inline void warning(Message id, std::string_view message,
+                    std::initializer_list<Field> fields = {}) {
+  write(Level::warning, id, message, fields);
+}
 inline void error(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::error, message, fields);
+}
+inline void error(Message id, std::string_view message, std::initializer_list<Field> fields = {}) {
+  write(Level::error, id, message, fields);
 }
 
 /// Fields that every event of this thread carries while the scope lives:

@@ -58,6 +58,15 @@ class Pool {
   /// one already, and so must not wait for another.
   [[nodiscard]] std::optional<Lease> try_lease(const std::stop_token& stop);
 
+  struct Use {
+    std::int64_t idle = 0;
+    std::int64_t leased = 0;   ///< also those that are being opened
+    std::int64_t waiting = 0;  ///< workers in lease()
+    std::int64_t limit = 0;
+  };
+  /// Now; does not block.
+  [[nodiscard]] Use use() const;
+
   [[nodiscard]] ServerState& state() const { return state_; }
 
  private:
@@ -68,10 +77,11 @@ class Pool {
 
   const config::Postgres settings_;
   ServerState& state_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable_any freed_;
   std::vector<std::unique_ptr<Session>> idle_;
   std::int64_t open_ = 0;
+  std::int64_t waiting_ = 0;
 };
 
 }  // namespace saathii::postgres

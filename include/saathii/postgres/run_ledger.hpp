@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "saathii/config/config.hpp"
+#include "saathii/log/messages.hpp"
 #include "saathii/postgres/pool.hpp"
 #include "saathii/runner/types.hpp"
 
@@ -26,7 +27,7 @@ class RunLedger final : public runner::RunLedger {
   [[nodiscard]] std::stop_token begin();
   [[nodiscard]] Pool::Lease session();
 
-  [[noreturn]] void wait_for_room(std::string_view reason);
+  [[noreturn]] void wait_for_room(log::Message id, std::string_view reason);
 
   Pool& pool_;
   const config::Service retention_;

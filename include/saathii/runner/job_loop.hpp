@@ -47,6 +47,8 @@ class JobLoop {
   void break_off();
   /// A server came up: a wait for it ends now.
   void server_up();
+  /// Says in the log that the run in progress is not waited for any longer.
+  void leave_behind() const;
   /// The run ledger has answered, or failed to.
   void ledger_spoke();
 
@@ -70,6 +72,9 @@ class JobLoop {
 
   [[nodiscard]] JobView view() const;
   [[nodiscard]] std::vector<Instant> calendar(std::size_t count) const;
+  [[nodiscard]] const schedule::Trigger& trigger() const {
+    return (replacement_ ? *replacement_ : spec_).job.trigger;
+  }
 
   [[nodiscard]] const std::string& name() const noexcept { return spec_.job.name; }
   /// A worker is busy with the job.

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "saathii/log/messages.hpp"
 #include "saathii/runner/backoff.hpp"
 #include "saathii/runner/bell.hpp"
 #include "saathii/runner/types.hpp"
@@ -22,9 +23,19 @@ class Refused : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Thrown by LedgerOptions::prepare: not yet, until an operator has acted on it.
+class Unprepared : public std::runtime_error {
+ public:
+  Unprepared(log::Message id, const std::string& what) : std::runtime_error(what), id_(id) {}
+  [[nodiscard]] log::Message id() const noexcept { return id_; }
+
+ private:
+  log::Message id_;
+};
+
 struct LedgerOptions {
   /// Called first, on the ledger's worker, until it returns: checks or makes
-  /// the tables. Throws Unavailable, Refused, or what else is wrong, and soon
+  /// the tables. Throws Unavailable, Refused, Unprepared, or what else is wrong, and soon
   /// after a stop is requested.
   std::function<void(const std::stop_token&)> prepare = [](const std::stop_token&) {};
   std::size_t queue_limit = 10'000;  ///< outcomes kept while the database is down
@@ -96,7 +107,7 @@ class LedgerKeeper {
   boost::asio::awaitable<void> ask_questions();
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
-  boost::asio::awaitable<void> back_off(Call failure, std::string_view what);
+  boost::asio::awaitable<void> back_off(Call failure, log::Message id, std::string_view what);
   void give_verdict();
   void make_room();
 
@@ -124,6 +135,7 @@ class LedgerKeeper {
   bool give_up_ = false;
   std::size_t in_flight_ = 0;
   std::string last_error_;
+  log::Message last_id_ = log::Message::none;  ///< where the error has one of its own
 };
 
 }  // namespace saathii::runner

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "saathii/runner/job_view.hpp"
 #include "saathii/runner/types.hpp"
 
 // What the log says of runs. Texts do not vary from tick to tick, so that
@@ -18,8 +19,10 @@ void log_server_lost(const Record& record);
 /// Shutdown ended a tick before it was done; it gets no outcome.
 void log_interrupted(const Record& record);
 void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks);
-void log_wedged(const std::string& job, Duration after);
-void log_released(const std::string& job);
+void log_wedged(const std::string& job, const RunInProgress& run, Duration after);
+void log_released(const std::string& job, const RunInProgress& run);
+/// Shutdown does not wait for this run any longer.
+void log_left_behind(const std::string& job, const RunInProgress& run);
 
 /// Why a run that was told to stop has ended as timed out.
 [[nodiscard]] std::string timeout_reason(Duration timeout, const Result& result);

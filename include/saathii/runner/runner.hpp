@@ -115,6 +115,8 @@ class Runner {
   [[nodiscard]] JobView job(const std::string& name) const;
   /// The job's next ticks after now, at most `count`. Throws JobError.
   [[nodiscard]] std::vector<Instant> calendar(const std::string& name, std::size_t count) const;
+  /// The same to be asked on a worker: many ticks may take long. Throws JobError.
+  [[nodiscard]] schedule::Trigger trigger(const std::string& name) const;
 
   /// Runs the job now, or right after its run in progress, also if it is paused;
   /// as if at the moment `at`. Returns the run's id. Throws JobError.

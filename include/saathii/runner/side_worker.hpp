@@ -47,6 +47,7 @@ class SideWorker {
   void stop() { stop_.request_stop(); }
   [[nodiscard]] bool idle() const noexcept { return waiting_ == 0; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+  [[nodiscard]] std::size_t queue_limit() const noexcept { return queue_limit_; }
 
  private:
   class Count {

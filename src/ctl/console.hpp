@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "screen.hpp"
+
+// Where a command's words go: the terminal in the program, strings in tests.
+
+namespace saathii::ctl {
+
+class Console {
+ public:
+  virtual ~Console() = default;
+
+  /// The answer. Once for each command.
+  virtual void print(const std::string& text) = 0;
+  /// To the standard error.
+  virtual void complain(const std::string& text) = 0;
+  /// One line that takes the place of the last one, where somebody looks on;
+  /// "" takes it away.
+  virtual void progress(const std::string& line) = 0;
+  /// Whether progress() is seen by anybody.
+  [[nodiscard]] virtual bool is_watched() const = 0;
+  /// How to draw, now.
+  [[nodiscard]] virtual Screen screen() const = 0;
+};
+
+}  // namespace saathii::ctl

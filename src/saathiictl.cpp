@@ -1,0 +1,35 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "ctl/agent.hpp"
+#include "ctl/bus.hpp"
+#include "ctl/command_line.hpp"
+#include "ctl/commands.hpp"
+#include "ctl/terminal.hpp"
+
+int main(int argc, char** argv) {
+  using namespace saathii::ctl;
+  const Parsed parsed = parse_command_line(argc, argv);
+  if (parsed.exit_code) {
+    return *parsed.exit_code;
+  }
+  try {
+    Terminal terminal(parsed.command);
+    const PasswordAgent agent(parsed.command);
+    const int code = carry_out(
+        parsed.command,
+        [&] { return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no); },
+        terminal);
+    if (!terminal.wrote_all()) {
+      std::fputs("saathiictl: not all of the answer could be written\n", stderr);
+      return code == exit_code::ok ? exit_code::refused : code;
+    }
+    return code;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "saathiictl: ended by a fault that it does not expect: %s\n",
+                 error.what());
+    return parsed.command.command == Command::health ? exit_code::unknown : exit_code::refused;
+  }
+}
