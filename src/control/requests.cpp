@@ -245,11 +245,12 @@ void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::His
   const auto answer = open(caller, std::move(result));
   spawn(office_.loop, answer, [&desk = office_.desk, answer, query]() -> asio::awaitable<void> {
     const auto ask = [&](const std::stop_token& stop) {
-      return desk.inquiries.history(query, stop);
+      // On the worker what goes over the bus is made, too: it may be much.
+      return wire::history(desk.inquiries.history(query, stop));
     };
-    const auto records = co_await desk.worker.run(ask);
-    require_known_if_empty(desk, query.job, records.empty());
-    answer.give(wire::history(records));
+    const auto rows = co_await desk.worker.run(ask);
+    require_known_if_empty(desk, query.job, rows.empty());
+    answer.give(rows);
   });
 }
 
