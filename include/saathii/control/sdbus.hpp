@@ -32,9 +32,9 @@ using CallError = std::optional<sdbus::Error>;
 using CallError = const sdbus::Error*;
 #endif
 
-inline sdbus::Error make_error(std::string name, std::string message) {
+inline sdbus::Error make_error(const std::string& name, const std::string& message) {
 #if SAATHII_SDBUS_2
-  return {sdbus::Error::Name{std::move(name)}, std::move(message)};
+  return {sdbus::Error::Name{name}, message};
 #else
   return {name, message};
 #endif
