@@ -9,6 +9,14 @@
 #include "ctl/commands.hpp"
 #include "ctl/terminal.hpp"
 
+#if defined(__SANITIZE_ADDRESS__)
+// sdbus-c++ loses what sd_bus_new() gave it when the bus cannot be reached.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:sd_bus_new\nleak:libsystemd\n";
+}
+#endif
+
 int main(int argc, char** argv) {
   using namespace saathii::ctl;
   const Parsed parsed = parse_command_line(argc, argv);

@@ -40,7 +40,7 @@ auto translated(Body&& body) {
   try {
     return body();
   } catch (const sdbus::Error& error) {
-    const std::string name = error.getName();
+    const std::string& name = error.getName();
     std::string text = clean(error.getMessage());
     if (text.empty()) {
       text = clean(name);
@@ -215,7 +215,7 @@ class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1
  public:
   ManagerProxy(sdbus::IConnection& connection, const std::string& owner)
       : ProxyInterfaces(connection, BusName{owner}, sdbus::ObjectPath{manager_path}) {}
-  ~ManagerProxy() {
+  virtual ~ManagerProxy() {
     if (watching_) {
       unregisterProxy();
     }
@@ -301,17 +301,6 @@ class BusDaemon final : public Daemon {
     return values;
   }
 
-  /// sdbus-c++ does not show this: calls made from now on may wait for a person.
-  void allow_asking() {
-    struct Raw : sdbus::Message {
-      static sd_bus_message* of(const sdbus::Message& message) {
-        return static_cast<sd_bus_message*>(message.*(&Raw::msg_));
-      }
-    };
-    const auto call = bus_->createMethodCall(bus_name, "GetId");
-    sd_bus_set_allow_interactive_authorization(sd_bus_message_get_bus(Raw::of(call)), 1);
-  }
-
  public:
   BusDaemon(const std::string& where, Asking asking) {
     try {
@@ -330,7 +319,7 @@ class BusDaemon final : public Daemon {
           .storeResultsTo(owner_);
       manager_ = std::make_unique<ManagerProxy>(*connection_, owner_);
       if (asking == Asking::yes) {
-        allow_asking();
+        control::allow_passwords(*bus_);
       }
     });
   }
@@ -510,7 +499,7 @@ class BusDaemon final : public Daemon {
     const auto until = std::chrono::steady_clock::now() + most;
     for (;;) {
       if (!manager_->events.empty()) {
-        const Event event = manager_->events.front();
+        Event event = manager_->events.front();
         manager_->events.pop_front();
         return event;
       }

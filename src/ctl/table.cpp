@@ -113,9 +113,11 @@ void Table::draw_line(const Layout& layout, const std::vector<Cell>& cells, bool
     const bool right = columns_[at].align == Column::Align::right;
     if (is_heading) {
       // The line under the headings goes through, as those of systemd's tools.
-      text += screen.paint(Style::heading, right               ? blanks + shown + after
-                                           : at == layout.last ? shown
-                                                               : shown + blanks + after);
+      std::string title = right ? blanks : "";
+      title += shown;
+      title += right || at == layout.last ? "" : blanks;
+      title += after;
+      text += screen.paint(Style::heading, title);
       continue;
     }
     text += right ? blanks : "";

@@ -43,7 +43,7 @@ class Operator(unittest.TestCase):
         cls.work.cleanup()
 
     def setUp(self):
-        if Operator.broken:
+        if Operator.broken and "SAATHII_BOOT_GO_ON" not in os.environ:
             self.fail("what came before it failed")
 
     def run(self, result=None):
@@ -51,6 +51,8 @@ class Operator(unittest.TestCase):
         super().run(result)
         if result and len(result.failures) + len(result.errors) > before:
             Operator.broken = True
+            print(self.machine.run("journalctl", "--no-pager", "-n", "40", "-o", "short-precise",
+                                   check=False).stdout)
 
     def ctl(self, *words, **options):
         return self.machine.run("saathiictl", "--no-pager", *words, **options)
@@ -224,7 +226,7 @@ class Operator(unittest.TestCase):
     def test_10_pause_holds_over_a_restart(self):
         self.ctl("pause", "coin_deduction")
         self.machine.run("systemctl", "restart", "saathiid")
-        self.assertIn("paused", self.ctl("show", "coin_deduction").stdout)
+        self.assertIn("Paused", self.ctl("show", "coin_deduction").stdout)
         self.assertEqual(self.ctl("health", check=False).returncode, 1)
         self.machine.wait_until("a skipped tick", lambda: self.sql(
             "SELECT count(*) > 0 FROM saathii_tasks.job_run WHERE job = 'coin_deduction' "
@@ -234,17 +236,17 @@ class Operator(unittest.TestCase):
 
     def test_11_journal_and_catalog(self):
         lines = self.machine.journal("JOB=coin_deduction")
-        ended = [line for line in lines if "RUN_ID" in line and "MESSAGE_ID" in line]
-        self.assertTrue(ended)
+        self.assertTrue(any("RUN_ID" in line and "SCHEDULED_AT" in line for line in lines))
+        self.assertTrue(any("MESSAGE_ID" in line for line in lines))
         explained = self.machine.run("journalctl", "-x", "-u", "saathiid", "--no-pager",
                                      "JOB=coin_deduction").stdout
-        self.assertIn("-- Defined-By: saathiid", explained)
+        self.assertRegex(explained, "Defined-By: saathiid\n")
         self.assertIn("saathiictl", explained)
 
     def test_12_receipt(self):
         shown = self.ctl("call", "1").stdout
         self.assertIn("audio", shown)
-        self.assertIn(str(OPENING), shown)
+        self.assertIn(f"{OPENING:,}", shown)
         self.ctl("wallet", "2")
 
     # What goes wrong
@@ -258,7 +260,7 @@ class Operator(unittest.TestCase):
 
     def test_14_watchdog(self):
         before = self.machine.unit("MainPID")
-        self.machine.run("kill", "-STOP", before)
+        self.machine.run("systemctl", "kill", "-s", "STOP", "saathiid")
         self.machine.wait_until("the watchdog", lambda: self.machine.unit("NRestarts") == "2"
                                 and self.is_active())
         self.assertNotEqual(self.machine.unit("MainPID"), before)

@@ -99,6 +99,28 @@ inline void emit_changed(sdbus::IObject& object, const char* interface,
 #endif
 }
 
+/// What sdbus-c++ wraps, and does not show.
+inline sd_bus_message* raw(const sdbus::Message& message) {
+  struct Raw : sdbus::Message {
+    static sd_bus_message* of(const sdbus::Message& wrapped) {
+      return static_cast<sd_bus_message*>(wrapped.*(&Raw::msg_));
+    }
+  };
+  return Raw::of(message);
+}
+
+/// Calls that are made on the proxy's connection from now on may wait while a
+/// person is asked for a password.
+inline void allow_passwords(sdbus::IProxy& proxy) {
+#if SAATHII_SDBUS_2
+  const auto call = proxy.createMethodCall(sdbus::InterfaceName{"org.freedesktop.DBus"},
+                                           sdbus::MethodName{"GetId"});
+#else
+  const auto call = proxy.createMethodCall("org.freedesktop.DBus", "GetId");
+#endif
+  sd_bus_set_allow_interactive_authorization(sd_bus_message_get_bus(raw(call)), 1);
+}
+
 /// Who sent the call that is being handled.
 struct Caller {
   std::string name;          ///< on the bus: ":1.42"
@@ -107,19 +129,13 @@ struct Caller {
 
 /// Only in a method's handler of the object.
 inline Caller caller_of(const sdbus::IObject& object) {
-  // sdbus-c++ does not show this flag.
-  struct Raw : sdbus::Message {
-    static sd_bus_message* of(const sdbus::Message& message) {
-      return static_cast<sd_bus_message*>(message.*(&Raw::msg_));
-    }
-  };
 #if SAATHII_SDBUS_2
   const sdbus::Message message = object.getCurrentlyProcessedMessage();
 #else
   const sdbus::Message& message = *object.getCurrentlyProcessedMessage();
 #endif
   return {message.getSender(),
-          sd_bus_message_get_allow_interactive_authorization(Raw::of(message)) > 0};
+          sd_bus_message_get_allow_interactive_authorization(raw(message)) > 0};
 }
 
 }  // namespace saathii::control
