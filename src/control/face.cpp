@@ -27,10 +27,8 @@ class Face::Impl {
  public:
   Impl(Desk desk, Options options)
       : options_(std::move(options)),
-        office_{std::move(desk), {}, {}},
+        office_{std::move(desk), [this] { publish(); }},
         bell_(office_.desk.runner.loop()) {
-    office_.loop = office_.desk.runner.loop();
-    office_.publish = [this] { publish(); };
     office_.desk.health.on_change([this](const health::Report& report) {
       if (session_ != nullptr) {
         session_->health_changed(report);
@@ -44,14 +42,15 @@ class Face::Impl {
       log::info("not on D-Bus: control.bus is \"none\"");
       return;
     }
-    asio::co_spawn(office_.loop, stay_connected(), [](const std::exception_ptr& fault) {
-      if (fault) {
-        log::error(log::Message::fault,
-                   std::string("saathiid is on D-Bus no more, because of a fault that it does "
-                               "not expect: ") +
-                       to_bus_error(fault).getMessage());
-      }
-    });
+    asio::co_spawn(
+        office_.desk.runner.loop(), stay_connected(), [](const std::exception_ptr& fault) {
+          if (fault) {
+            log::error(log::Message::fault,
+                       std::string("saathiid is on D-Bus no more, because of a fault that it does "
+                                   "not expect: ") +
+                           to_bus_error(fault).getMessage());
+          }
+        });
   }
 
   void end() {
@@ -68,7 +67,7 @@ class Face::Impl {
     if (session_ == nullptr || std::exchange(publishing_, true)) {
       return;
     }
-    asio::post(office_.loop, [this] {
+    asio::post(office_.desk.runner.loop(), [this] {
       if (publishing_) {
         publish();
       }

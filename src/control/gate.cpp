@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -52,11 +51,11 @@ struct Gate::Question {
   Then then;
 };
 
-Gate::Gate(const boost::asio::any_io_executor& loop, sdbus::IConnection& connection,
-           Options options, std::function<void()> sent)
-    : loop_(loop),
-      options_(std::move(options)),
+Gate::Gate(sdbus::IConnection& connection, Options options, std::function<void()> sent,
+           std::function<void(std::function<void()>)> later)
+    : options_(std::move(options)),
       sent_(std::move(sent)),
+      later_(std::move(later)),
       bus_(make_proxy(connection, "org.freedesktop.DBus", "/org/freedesktop/DBus")),
       polkit_(make_proxy(connection, "org.freedesktop.PolicyKit1",
                          "/org/freedesktop/PolicyKit1/Authority")) {}
@@ -149,9 +148,8 @@ void Gate::ask_polkit(const std::shared_ptr<Question>& question) {
 
 /// Never from within a handler of the object that was called: what follows may
 /// destroy that object.
-void Gate::answer(const std::shared_ptr<Question>& question, Verdict verdict) {
-  boost::asio::post(
-      loop_, [then = std::move(question->then), verdict = std::move(verdict)] { then(verdict); });
+void Gate::answer(const std::shared_ptr<Question>& question, const Verdict& verdict) {
+  later_([then = std::move(question->then), verdict] { then(verdict); });
 }
 
 void Gate::refuse(const std::shared_ptr<Question>& question, std::string why_not) {

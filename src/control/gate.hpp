@@ -2,7 +2,6 @@
 
 #include <sys/types.h>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,9 +30,10 @@ class Gate {
   };
   using Then = std::function<void(const Verdict&)>;
 
-  /// The connection outlives the gate. `sent` is called after each question.
-  Gate(const boost::asio::any_io_executor& loop, sdbus::IConnection& connection, Options options,
-       std::function<void()> sent);
+  /// The connection outlives the gate. `sent` is called after each question; `later`
+  /// calls what it is given in another turn of the loop.
+  Gate(sdbus::IConnection& connection, Options options, std::function<void()> sent,
+       std::function<void(std::function<void()>)> later);
   /// What is asked then is never answered.
   ~Gate();
 
@@ -45,12 +45,12 @@ class Gate {
   void ask_bus(const std::shared_ptr<Question>& question);
   void judge(const std::shared_ptr<Question>& question, uid_t uid);
   void ask_polkit(const std::shared_ptr<Question>& question);
-  void answer(const std::shared_ptr<Question>& question, Verdict verdict);
+  void answer(const std::shared_ptr<Question>& question, const Verdict& verdict);
   void refuse(const std::shared_ptr<Question>& question, std::string why_not);
 
-  boost::asio::any_io_executor loop_;
   const Options options_;
   std::function<void()> sent_;
+  std::function<void(std::function<void()>)> later_;
   /// By name on the bus, which is never given twice.
   std::unordered_map<std::string, uid_t> uids_;
   std::uint64_t questions_ = 0;

@@ -35,7 +35,7 @@ class JobObject final : public sdbus::AdaptorInterfaces<com::saathiiapp::Tasks1:
   };
 
   JobObject(sdbus::IConnection& connection, Requests& requests, const runner::JobView& job);
-  ~JobObject();
+  virtual ~JobObject();
 
   /// Tells the bus which properties have changed, if any. Returns whether it did.
   bool update(const runner::JobView& job);

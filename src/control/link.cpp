@@ -21,7 +21,13 @@ Link::Link(const asio::any_io_executor& loop, std::unique_ptr<sdbus::IConnection
       timer_(loop),
       on_lost_(std::move(on_lost)) {}
 
-Link::~Link() { close(); }
+Link::~Link() {
+  try {
+    close();
+  } catch (const std::exception&) {
+    // Its descriptor and timer go with it all the same.
+  }
+}
 
 void Link::start() { arm(); }
 

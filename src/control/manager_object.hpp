@@ -14,7 +14,7 @@ class ManagerObject final
     : public sdbus::AdaptorInterfaces<com::saathiiapp::Tasks1::Manager_adaptor> {
  public:
   ManagerObject(sdbus::IConnection& connection, const Desk& desk, Requests& requests);
-  ~ManagerObject();
+  virtual ~ManagerObject();
 
   /// Tells the bus which properties have changed, if any. Returns whether it did.
   bool update();

@@ -40,12 +40,13 @@ void require_name(const char* argument, const std::string& name) {
 
 /// `task` is what begins a coroutine; what it throws is the answer.
 template <typename... Results, typename Task>
-void spawn(const asio::any_io_executor& loop, const Answer<Results...>& answer, Task task) {
-  asio::co_spawn(loop, std::move(task), [answer](const std::exception_ptr& error) {
-    if (error) {
-      answer.refuse(error);
-    }
-  });
+void spawn(const Office& office, const Answer<Results...>& answer, Task task) {
+  asio::co_spawn(office.desk.runner.loop(), std::move(task),
+                 [answer](const std::exception_ptr& error) {
+                   if (error) {
+                     answer.refuse(error);
+                   }
+                 });
 }
 
 void require_between(const char* argument, std::uint64_t value, std::uint64_t least,
@@ -173,13 +174,12 @@ void Requests::pause(const Caller& caller, sdbus::Result<>&& result, const std::
   (void)job(name);
   with_permission(caller, "pause", open(caller, std::move(result)),
                   [&office = office_, name](const Answer<>& answer, const std::string& by) {
-                    spawn(office.loop, answer,
-                          [&office, answer, name, by]() -> asio::awaitable<void> {
-                            runner::Runner& runner = office.desk.runner;
-                            runner.pause(name, {by, runner.clock().now()});
-                            co_await keep_pauses(office, name + " is paused");
-                            answer.give();
-                          });
+                    spawn(office, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
+                      runner::Runner& runner = office.desk.runner;
+                      runner.pause(name, {by, runner.clock().now()});
+                      co_await keep_pauses(office, name + " is paused");
+                      answer.give();
+                    });
                   });
 }
 
@@ -187,12 +187,11 @@ void Requests::resume(const Caller& caller, sdbus::Result<>&& result, const std:
   (void)job(name);
   with_permission(caller, "pause", open(caller, std::move(result)),
                   [&office = office_, name](const Answer<>& answer, const std::string& by) {
-                    spawn(office.loop, answer,
-                          [&office, answer, name, by]() -> asio::awaitable<void> {
-                            office.desk.runner.resume(name, by);
-                            co_await keep_pauses(office, name + " is resumed");
-                            answer.give();
-                          });
+                    spawn(office, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
+                      office.desk.runner.resume(name, by);
+                      co_await keep_pauses(office, name + " is resumed");
+                      answer.give();
+                    });
                   });
 }
 
@@ -202,7 +201,7 @@ void Requests::reload(
   using Reloaded = Answer<std::vector<std::string>, std::vector<std::string>, std::uint32_t>;
   with_permission(caller, "reload", open(caller, std::move(result)),
                   [&office = office_](const Reloaded& answer, const std::string& by) {
-                    spawn(office.loop, answer, [&office, answer, by]() -> asio::awaitable<void> {
+                    spawn(office, answer, [&office, answer, by]() -> asio::awaitable<void> {
                       log::info("a reload was asked for", {{"BY", by}});
                       const config::Reloaded done = co_await office.desk.reload();
                       if (!done.problems.empty()) {
@@ -243,7 +242,7 @@ void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::His
   const postgres::HistoryQuery query{
       .job = name, .since = wire::read_moment(since, "since"), .outcome = outcome, .limit = limit};
   const auto answer = open(caller, std::move(result));
-  spawn(office_.loop, answer, [&desk = office_.desk, answer, query]() -> asio::awaitable<void> {
+  spawn(office_, answer, [&desk = office_.desk, answer, query]() -> asio::awaitable<void> {
     const auto ask = [&](const std::stop_token& stop) {
       // On the worker what goes over the bus is made, too: it may be much.
       return wire::history(desk.inquiries.history(query, stop));
@@ -261,7 +260,7 @@ void Requests::calendar(const Caller& caller,
   const std::string zone{job(name).zone->name()};
   const auto answer = open(caller, std::move(result));
   const schedule::Trigger trigger = office_.desk.runner.trigger(name);
-  spawn(office_.loop, answer,
+  spawn(office_, answer,
         [&desk = office_.desk, answer, trigger, count, zone]() -> asio::awaitable<void> {
           const Instant now = desk.runner.clock().now();
           const auto look = [&](const std::stop_token& stop) {
@@ -277,21 +276,20 @@ void Requests::receipt(const Caller& caller,
                        std::uint64_t call_id) {
   require_between("call_id", call_id, 1, INT32_MAX);
   using Given = Answer<wire::Details, std::vector<wire::Minute>>;
-  with_permission(caller, "inspect", open(caller, std::move(result)),
-                  [&office = office_, call_id](const Given& answer, const std::string& /*by*/) {
-                    spawn(
-                        office.loop, answer,
-                        [&desk = office.desk, answer, call_id]() -> asio::awaitable<void> {
-                          const auto ask = [&](const std::stop_token& stop) {
-                            return desk.inquiries.receipt(static_cast<std::int64_t>(call_id), stop);
-                          };
-                          const auto receipt = co_await desk.worker.run(ask);
-                          if (!receipt) {
-                            throw Refusal("NotFound", fmt::format("there is no call {}", call_id));
-                          }
-                          answer.give(wire::receipt(*receipt), wire::minutes(receipt->minutes));
-                        });
-                  });
+  with_permission(
+      caller, "inspect", open(caller, std::move(result)),
+      [&office = office_, call_id](const Given& answer, const std::string& /*by*/) {
+        spawn(office, answer, [&desk = office.desk, answer, call_id]() -> asio::awaitable<void> {
+          const auto ask = [&](const std::stop_token& stop) {
+            return desk.inquiries.receipt(static_cast<std::int64_t>(call_id), stop);
+          };
+          const auto receipt = co_await desk.worker.run(ask);
+          if (!receipt) {
+            throw Refusal("NotFound", fmt::format("there is no call {}", call_id));
+          }
+          answer.give(wire::receipt(*receipt), wire::minutes(receipt->minutes));
+        });
+      });
 }
 
 void Requests::wallet(const Caller& caller,
@@ -305,7 +303,7 @@ void Requests::wallet(const Caller& caller,
   with_permission(
       caller, "inspect", open(caller, std::move(result)),
       [&office = office_, user_id, limit](const Given& answer, const std::string& /*by*/) {
-        spawn(office.loop, answer,
+        spawn(office, answer,
               [&desk = office.desk, answer, user_id, limit]() -> asio::awaitable<void> {
                 const auto ask = [&](const std::stop_token& stop) {
                   return desk.inquiries.wallet(static_cast<std::int64_t>(user_id), limit, stop);

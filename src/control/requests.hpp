@@ -1,6 +1,5 @@
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <string>
 
@@ -14,7 +13,6 @@ namespace saathii::control {
 /// What outlives a connection, while requests wait for something else.
 struct Office {
   Desk desk;
-  boost::asio::any_io_executor loop;
   std::function<void()> publish;  ///< tells the bus now what has changed
 };
 

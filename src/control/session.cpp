@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <boost/asio/post.hpp>
 #include <set>
 #include <utility>
 
@@ -33,13 +34,18 @@ Session::Session(Office& office, const Options& options,
     : office_(office),
       options_(options),
       on_name_(std::move(on_name)),
-      link_(std::make_shared<Link>(office.loop, std::move(connection), std::move(on_lost))),
+      link_(std::make_shared<Link>(office.desk.runner.loop(), std::move(connection),
+                                   std::move(on_lost))),
       calls_({.all = options.max_open_calls, .of_one_caller = options.max_open_calls_each},
              [this] { link_->sent(); }),
-      gate_(office.loop, link_->connection(), gate_options(options), [this] { link_->sent(); }),
+      gate_(
+          link_->connection(), gate_options(options), [this] { link_->sent(); },
+          [&runner = office.desk.runner](std::function<void()> call) {
+            boost::asio::post(runner.loop(), std::move(call));
+          }),
       requests_(office, calls_, gate_),
       bus_(make_proxy(link_->connection(), "org.freedesktop.DBus", "/org/freedesktop/DBus")),
-      name_timer_(office.loop),
+      name_timer_(office.desk.runner.loop()),
       manager_(link_->connection(), office.desk, requests_) {
   for (const runner::JobView& job : office_.desk.runner.jobs()) {
     jobs_[job.name] = std::make_unique<JobObject>(link_->connection(), requests_, job);
@@ -97,7 +103,7 @@ template <typename Tell>
 void Session::tell(Tell&& tell_bus) noexcept {
   try {
     tell_bus();
-  } catch (const sdbus::Error&) {
+  } catch (const std::exception&) {
   }
   link_->sent();
 }

@@ -166,6 +166,7 @@ class Manager final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1::Man
   explicit Manager(sdbus::IConnection& connection)
       : ProxyInterfaces(connection, ServiceName{daemon_name},
                         sdbus::ObjectPath{"/com/saathiiapp/Tasks1"}) {}
+  virtual ~Manager() = default;
 
  private:
   void onRunStarted(const std::string&, const std::string&, const std::uint64_t&) override {}
@@ -297,7 +298,7 @@ class FakePolkit final
     registerAdaptor();
     bus.connection->requestName(ServiceName{polkit_name});
   }
-  ~FakePolkit() { unregisterAdaptor(); }
+  virtual ~FakePolkit() { unregisterAdaptor(); }
 
   void say(Says says) {
     state.change([&](State& s) { s.says = says; });
