@@ -73,7 +73,8 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
     log::write_files(changed.log.files);
-    health.configure(changed.health, app::log_folders(changed));
+    health.configure(changed.health, app::log_folders(changed),
+                     tz::locate_zone(changed.platform.timezone));
     http.configure(changed.http);
     alerts.configure(changed);
   };

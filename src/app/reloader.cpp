@@ -130,9 +130,10 @@ asio::awaitable<config::Reloaded> Reloader::reload() {
 
 config::Changes Reloader::apply(config::Config wanted) {
   config::Changes changes = config::compare(in_force_, wanted, kinds_);
-  in_force_ = config::adopt(in_force_, std::move(wanted));
-  parts_.runner.replace_jobs(make_jobs(in_force_, parts_.pool, parts_.redis_state),
-                             untouched(in_force_, changes));
+  config::Config next = config::adopt(in_force_, std::move(wanted));
+  parts_.runner.replace_jobs(make_jobs(next, parts_.pool, parts_.redis_state),
+                             untouched(next, changes));
+  in_force_ = std::move(next);
   for (const auto& callback : callbacks_) {
     callback(in_force_);
   }

@@ -4,56 +4,54 @@
 
 #include <algorithm>
 
+#include "saathii/schedule/local_time.hpp"
+
 namespace saathii::health {
 
 namespace {
 
 using runner::JobView;
+using schedule::local_text;
 
-/// More outcomes than a short outage leaves behind.
-constexpr std::size_t many_outcomes = 1000;
+/// Longer than writing outcomes may take to begin with.
+constexpr Duration long_unwritten = std::chrono::minutes{5};
 constexpr std::string_view disk_prefix = "disk ";
 
-std::string last_outcome(const JobView& job) {
+std::string last_outcome(const JobView& job, TimeZone zone) {
   if (!job.last) {
     return "it has not run yet";
   }
   return fmt::format("its last run {} at {}{}{}", schedule::to_string(job.last->outcome),
-                     to_iso8601(job.last->finished_at.value_or(job.last->scheduled_at)),
+                     local_text(job.last->finished_at.value_or(job.last->scheduled_at), zone),
                      job.last->reason.empty() ? "" : ": ", job.last->reason);
 }
 
-bool is_failure(const JobView& job) {
-  return job.last && (job.last->outcome == schedule::Outcome::failed ||
-                      job.last->outcome == schedule::Outcome::timed_out);
-}
-
 /// At most one finding a job: the worst.
-void judge_job(const JobView& job, Instant now, std::vector<Finding>& findings) {
+void judge_job(const JobView& job, const Facts& facts, std::vector<Finding>& findings) {
+  const auto text = [&](Instant moment) { return local_text(moment, facts.zone); };
   const std::string check = "job " + job.name;
   if (job.state == JobView::State::stuck) {
     findings.push_back(
         {Level::failing, check,
          fmt::format("stuck: the run {} that began at {} does not come back, though it was told "
                      "to stop after {}",
-                     job.run ? job.run->run_id : "", job.run ? to_iso8601(job.run->started_at) : "",
+                     job.run ? job.run->run_id : "", job.run ? text(job.run->started_at) : "",
                      humanize(job.timeout))});
   } else if (job.paused) {
     findings.push_back(
         {Level::degraded, check,
-         fmt::format("paused by {} since {}", job.paused->by, to_iso8601(job.paused->since))});
-  } else if (job.success_deadline && *job.success_deadline < now) {
-    const std::string since =
-        job.last_success ? "since " + to_iso8601(*job.last_success) : "so far";
+         fmt::format("paused by {} since {}", job.paused->by, text(job.paused->since))});
+  } else if (job.success_deadline && *job.success_deadline < facts.now) {
+    const std::string since = job.last_success ? "since " + text(*job.last_success) : "so far";
     findings.push_back(
         {Level::failing, check,
-         fmt::format("no success {}, due by {}; {}", since, to_iso8601(*job.success_deadline),
+         fmt::format("no success {}, due by {}; {}", since, text(*job.success_deadline),
                      job.state == JobView::State::waiting
-                         ? last_outcome(job)
+                         ? last_outcome(job, facts.zone)
                          : fmt::format("its run is {} since {}", to_string(job.state),
-                                       to_iso8601(job.run->started_at)))});
-  } else if (is_failure(job)) {
-    findings.push_back({Level::degraded, check, last_outcome(job)});
+                                       text(job.run->started_at)))});
+  } else if (job.last && schedule::is_failure(job.last->outcome)) {
+    findings.push_back({Level::degraded, check, last_outcome(job, facts.zone)});
   }
 }
 
@@ -66,8 +64,9 @@ void judge_server(const Server& server, const Facts& facts, const config::Health
   // Redis is a projection: without it nothing is charged wrongly.
   const bool holds_up =
       server.name == "postgres" && facts.now - now.since >= limits.postgres_down_after;
-  findings.push_back({holds_up ? Level::failing : Level::degraded, server.name,
-                      fmt::format("down since {}: {}", to_iso8601(now.since), now.last_error)});
+  findings.push_back(
+      {holds_up ? Level::failing : Level::degraded, server.name,
+       fmt::format("down since {}: {}", local_text(now.since, facts.zone), now.last_error)});
 }
 
 void judge_disk(const DiskSpace& disk, const config::Health& limits,
@@ -114,7 +113,7 @@ Report judge(const Facts& facts, const config::Health& limits) {
   Report report;
   report.judged_at = facts.now;
   for (const JobView& job : facts.jobs) {
-    judge_job(job, facts.now, report.findings);
+    judge_job(job, facts, report.findings);
   }
   for (const Server& server : facts.servers) {
     judge_server(server, facts, limits, report.findings);
@@ -122,10 +121,14 @@ Report judge(const Facts& facts, const config::Health& limits) {
   for (const DiskSpace& disk : facts.disks) {
     judge_disk(disk, limits, report.findings);
   }
-  if (facts.outcomes_waiting >= many_outcomes) {
+  if (facts.outcomes_waiting > 0 && facts.outcomes_waiting_for >= long_unwritten) {
     report.findings.push_back(
         {Level::degraded, "run ledger",
-         fmt::format("{} or more outcomes of runs wait to be written", many_outcomes)});
+         fmt::format("the database has taken no outcome of a run for {}; {} in memory",
+                     humanize(facts.outcomes_waiting_for),
+                     facts.outcomes_waiting == 1
+                         ? "1 waits"
+                         : fmt::format("{} wait", facts.outcomes_waiting))});
   }
   std::stable_sort(
       report.findings.begin(), report.findings.end(),

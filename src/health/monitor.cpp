@@ -76,13 +76,18 @@ void log_changes(const Report& before, const Report& now) {
 }  // namespace
 
 Monitor::Monitor(runner::Runner& runner, std::vector<const ServerState*> servers,
-                 runner::SideWorker& worker)
-    : runner_(runner), servers_(std::move(servers)), worker_(worker) {}
+                 runner::SideWorker& worker, Duration patience)
+    : runner_(runner), servers_(std::move(servers)), worker_(worker), patience_(patience) {}
 
-void Monitor::configure(const config::Health& limits, std::vector<std::string> folders) {
+void Monitor::configure(const config::Health& limits, std::vector<std::string> folders,
+                        TimeZone zone) {
   limits_ = limits;
+  zone_ = zone;
   folders_ = std::move(folders);
-  disks_.clear();
+  // What is known of the others stays: a reload mends no disk.
+  std::erase_if(disks_, [&](const DiskSpace& disk) {
+    return std::find(folders_.begin(), folders_.end(), disk.folder) == folders_.end();
+  });
   next_look_ = {};
   judge_soon();
 }
@@ -116,17 +121,34 @@ void Monitor::judge_soon() {
     judging_ = false;
     judge_now();
   });
-  if (!looking_ && !folders_.empty() && std::chrono::steady_clock::now() >= next_look_) {
-    looking_ = true;
+  if (!looking_since_ && !folders_.empty() && std::chrono::steady_clock::now() >= next_look_) {
+    looking_since_ = std::chrono::steady_clock::now();
     next_look_ = std::chrono::steady_clock::now() + disk_interval;
     asio::co_spawn(runner_.loop(), look_at_disks(), asio::detached);
   }
 }
 
+std::vector<DiskSpace> Monitor::disks() const {
+  const auto waited = looking_since_ ? std::chrono::steady_clock::now() - *looking_since_
+                                     : std::chrono::steady_clock::duration{0};
+  if (waited < patience_) {
+    return disks_;
+  }
+  // One of them hangs, and with it the worker that looks at all.
+  std::vector<DiskSpace> disks;
+  for (const std::string& folder : folders_) {
+    DiskSpace& disk = disks.emplace_back();
+    disk.folder = folder;
+    disk.error = fmt::format("this file system or another log folder's has not answered for {}",
+                             humanize(std::chrono::duration_cast<Duration>(waited)));
+  }
+  return disks;
+}
+
 void Monitor::judge_now() {
-  Report report =
-      judge({runner_.jobs(), servers(), disks_, runner_.outcomes_waiting(), runner_.clock().now()},
-            limits_);
+  Report report = judge({runner_.jobs(), servers(), disks(), runner_.outcomes_waiting(),
+                         runner_.outcomes_waiting_for(), runner_.clock().now(), zone_},
+                        limits_);
   const bool changed = !same(report_, report);
   if (changed) {
     log_changes(report_, report);
@@ -153,9 +175,9 @@ asio::awaitable<void> Monitor::look_at_disks() {
       judge_soon();
     }
   } catch (const runner::Overloaded&) {
-    // A file system that hangs, or the end: the next look tries again.
+    // The end, or many requests at once: the next look tries again.
   }
-  looking_ = false;
+  looking_since_.reset();
 }
 
 }  // namespace saathii::health

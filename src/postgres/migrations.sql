@@ -48,7 +48,7 @@ CREATE TABLE saathii_tasks.job_run (
   job               text        NOT NULL,
   scheduled_at      timestamptz NOT NULL,
   last_scheduled_at timestamptz NOT NULL,
-  ticks             bigint      NOT NULL DEFAULT 1,
+  ticks             bigint      NOT NULL DEFAULT 1,  -- 0: asked for, no tick of the schedule
   outcome           text        NOT NULL CHECK (outcome IN
                       ('succeeded', 'failed', 'timed_out', 'skipped', 'coalesced', 'missed')),
   reason            text        NOT NULL DEFAULT '',
@@ -57,6 +57,7 @@ CREATE TABLE saathii_tasks.job_run (
   finished_at       timestamptz,
   attempts          integer     NOT NULL DEFAULT 0,
   counts            jsonb       NOT NULL DEFAULT '{}',
+  as_of             timestamptz,                     -- ran as if at this moment
   recorded_at       timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (job, scheduled_at)
 );

@@ -22,6 +22,12 @@ constexpr int prune_rows = 10'000;
 constexpr std::size_t record_rows = 1000;
 constexpr std::string_view disk_full = "53100";
 
+/// Whether the database refuses what the rows hold, and would again: bad data
+/// (22...), a constraint (23...), a limit (54...). Anything else passes.
+bool refuses_rows(const std::string& sqlstate) {
+  return sqlstate.starts_with("22") || sqlstate.starts_with("23") || sqlstate.starts_with("54");
+}
+
 /// PostgreSQL's text cannot hold a NUL.
 std::string without_nul(std::string text) {
   std::replace(text.begin(), text.end(), '\0', ' ');
@@ -47,7 +53,8 @@ nlohmann::json to_json(const runner::Record& record) {
       {"started_at", moment(record.started_at)},
       {"finished_at", moment(record.finished_at)},
       {"attempts", record.attempts},
-      {"counts", std::move(counts)}};
+      {"counts", std::move(counts)},
+      {"as_of", moment(record.as_of)}};
 }
 
 }  // namespace
@@ -86,9 +93,7 @@ runner::Past RunLedger::past(const std::string& job, Instant now) {
     runner::Past past;
     const std::string moment = to_iso8601(now);
     const auto last = lease->exec(session, sql::run_ledger::last_tick, job, moment);
-    if (!last.empty()) {
-      past.last_tick = to_moment(last[0][0]);
-    }
+    past.last_tick = to_optional_moment(last[0][0]);
     for (const auto& row :
          lease->exec(session, sql::run_ledger::offered_ahead, job, moment, max_offered_ahead)) {
       past.offered_ahead.push_back(to_moment(row[0]));
@@ -134,23 +139,27 @@ void RunLedger::record(const std::vector<runner::Record>& records) {
     } else {
       lease->transact(write);
     }
-    waits_for_room_ = false;
-  } catch (const pqxx::sql_error& error) {
-    if (error.sqlstate().starts_with("53")) {
-      wait_for_room(error.sqlstate() == disk_full ? log::Message::database_full
-                                                  : log::Message::ledger_unwritten,
-                    error.what());
+    if (std::exchange(waits_, false)) {
+      log::info(log::Message::ledger_written, "the run ledger is written again");
     }
-    throw;
+  } catch (const pqxx::sql_error& error) {
+    if (refuses_rows(error.sqlstate())) {
+      throw;
+    }
+    wait(error.sqlstate() == disk_full ? log::Message::database_full
+                                       : log::Message::ledger_unwritten,
+         error.what());
+  } catch (const LockTimeout& error) {
+    wait(log::Message::ledger_unwritten, error.what());
   }
 }
 
-/// A server out of disk or memory (53...) refuses no outcome in particular: they
-/// wait until there is room again.
-void RunLedger::wait_for_room(log::Message id, std::string_view reason) {
+/// A full disk, a lock, a right that was taken away refuse no outcome in
+/// particular: they wait until the database takes them.
+void RunLedger::wait(log::Message id, std::string_view reason) {
   const std::string line = first_line(reason);
-  if (!std::exchange(waits_for_room_, true)) {
-    log::error(id, "the run ledger cannot be written: " + line + "; outcomes wait for room");
+  if (!std::exchange(waits_, true)) {
+    log::error(id, "the run ledger cannot be written: " + line + "; outcomes wait until it can");
   }
   throw Unavailable("postgres", line);
 }

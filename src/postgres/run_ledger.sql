@@ -1,26 +1,32 @@
 -- name: last_tick
 -- $1 job, $2 now. A range may reach beyond now, where the clock was set back.
-SELECT least(last_scheduled_at, $2::timestamptz)
-  FROM saathii_tasks.job_run
- WHERE job = $1::text AND scheduled_at <= $2::timestamptz
- ORDER BY scheduled_at DESC
- LIMIT 1
+-- A run that was asked for says only since when the job is known: ticks before it
+-- may still have waited for their start.
+SELECT coalesce(
+  (SELECT least(last_scheduled_at, $2::timestamptz)
+     FROM saathii_tasks.job_run
+    WHERE job = $1::text AND scheduled_at <= $2::timestamptz AND ticks > 0
+    ORDER BY scheduled_at DESC
+    LIMIT 1),
+  (SELECT min(scheduled_at)
+     FROM saathii_tasks.job_run
+    WHERE job = $1::text AND scheduled_at <= $2::timestamptz))
 
 -- name: offered_ahead
 -- $1 job, $2 now, $3 limit.
 SELECT scheduled_at
   FROM saathii_tasks.job_run
  WHERE job = $1::text AND scheduled_at > $2::timestamptz
-   AND outcome NOT IN ('coalesced', 'missed')
+   AND outcome NOT IN ('coalesced', 'missed') AND ticks > 0
  ORDER BY scheduled_at
  LIMIT $3::int
 
 -- name: last_run
--- $1 job. The latest that ran, whatever came of it.
+-- $1 job. The latest that ran as of its own moment, whatever came of it.
 SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
        finished_at, attempts, counts
   FROM saathii_tasks.job_run
- WHERE job = $1::text AND run_id IS NOT NULL
+ WHERE job = $1::text AND run_id IS NOT NULL AND as_of IS NULL
  ORDER BY scheduled_at DESC
  LIMIT 1
 
@@ -28,7 +34,7 @@ SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, sta
 -- $1 job.
 SELECT finished_at
   FROM saathii_tasks.job_run
- WHERE job = $1::text AND outcome = 'succeeded'
+ WHERE job = $1::text AND outcome = 'succeeded' AND as_of IS NULL
  ORDER BY scheduled_at DESC
  LIMIT 1
 
@@ -37,30 +43,32 @@ SELECT finished_at
 -- never the reverse.
 INSERT INTO saathii_tasks.job_run AS known
        (job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
-        finished_at, attempts, counts)
+        finished_at, attempts, counts, as_of)
 SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
-       finished_at, attempts, counts
+       finished_at, attempts, counts, as_of
   FROM jsonb_to_recordset($1::jsonb) AS given (
          job text, scheduled_at timestamptz, last_scheduled_at timestamptz, ticks bigint,
          outcome text, reason text, run_id uuid, started_at timestamptz, finished_at timestamptz,
-         attempts integer, counts jsonb)
+         attempts integer, counts jsonb, as_of timestamptz)
     ON CONFLICT (job, scheduled_at) DO UPDATE
    SET last_scheduled_at = excluded.last_scheduled_at, ticks = excluded.ticks,
        outcome = excluded.outcome, reason = excluded.reason, run_id = excluded.run_id,
        started_at = excluded.started_at, finished_at = excluded.finished_at,
-       attempts = excluded.attempts, counts = excluded.counts, recorded_at = now()
+       attempts = excluded.attempts, counts = excluded.counts, as_of = excluded.as_of,
+       recorded_at = now()
  WHERE known.outcome IN ('coalesced', 'missed')
    AND excluded.outcome NOT IN ('coalesced', 'missed')
 
 -- name: prune_runs
--- $1 age as an interval, $2 limit. Each job's newest row stays: it says where to go on.
+-- $1 age as an interval, $2 limit. Each job's newest tick stays: it says where to go on.
 DELETE FROM saathii_tasks.job_run
  WHERE (job, scheduled_at) IN (
          SELECT job, scheduled_at
            FROM saathii_tasks.job_run AS old
           WHERE scheduled_at < now() - $1::interval
             AND EXISTS (SELECT FROM saathii_tasks.job_run AS newer
-                         WHERE newer.job = old.job AND newer.scheduled_at > old.scheduled_at)
+                         WHERE newer.job = old.job AND newer.scheduled_at > old.scheduled_at
+                           AND newer.ticks > 0)
           LIMIT $2::int)
 
 -- name: prune_charges

@@ -21,6 +21,8 @@ namespace asio = boost::asio;
 constexpr Duration verdict_timeout = std::chrono::seconds{10};
 
 constexpr const char* taken_out = "the job was taken out of the configuration";
+constexpr const char* rescheduled = "a reload changed the job's schedule";
+constexpr const char* shut_down = "saathiid was stopped";
 
 schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   if (status == Result::Status::succeeded) {
@@ -51,6 +53,7 @@ void JobLoop::arm() {
   armed_at_ = shared_.clock.now();
   history_.cursor = armed_at_;
   start_pending_ = spec_.job.run.run_at_start;
+  armed_after_verdict_ = shared_.ledger.has_verdict();
   ask_past(armed_at_);
 }
 
@@ -89,7 +92,7 @@ asio::awaitable<void> JobLoop::run() {
     }
     add_run_at_start(now, plan);
     if (paused_) {
-      skip_due(plan, newer, fmt::format("the job was paused by {}", paused_->by));
+      skip_due(plan, newer, paused_reason());
     }
     if (replacement_) {
       take_replacement(now);
@@ -107,6 +110,7 @@ asio::awaitable<void> JobLoop::run() {
   if (!shared_.stopping) {
     skip_rest();
   }
+  drop_asked(shared_.stopping ? shut_down : taken_out);
   settle_at_exit();
   finished_ = true;
   shared_.idle.ring();
@@ -119,17 +123,19 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::run_due(std::vector<Instant> due,
   if (due.empty()) {
     Request request = *std::exchange(asked_, std::nullopt);
     request.scheduled_at = shared_.clock.now();
-    co_return co_await run_tick(std::move(request));
+    co_return co_await run_tick(std::move(request), false);
   }
   std::vector<schedule::WrittenOff> not_run;
   for (const Instant tick : due) {
     if (retired_) {
       not_run.push_back(skipped(tick, taken_out));
+    } else if (paused_) {
+      not_run.push_back(skipped(tick, paused_reason()));
     } else if (!shared_.stopping) {
       Request request;
       request.run_id = new_run_id();
       request.scheduled_at = tick;
-      end = co_await run_tick(std::move(request));
+      end = co_await run_tick(std::move(request), true);
     }
   }
   if (!shared_.stopping) {
@@ -161,17 +167,26 @@ void JobLoop::skip_rest() {
   auto newer = take_newer_than_due(plan);
   write_off(plan.written_off, false);
   skip_due(plan, newer, taken_out);
-  if (asked_) {
-    const Request request = *std::exchange(asked_, std::nullopt);
-    Record record;
-    record.job = name();
-    record.run_id = request.run_id;
-    record.scheduled_at = record.last_scheduled_at = shared_.clock.now();
-    record.outcome = schedule::Outcome::skipped;
-    record.reason = taken_out;
-    tell([&](Observer& observer) { observer.tick_ended(record, Duration{0}); });
-    shared_.ledger.add(std::move(record));
+  write_off(jittered(shared_.clock.now(), taken_out), false);
+}
+
+/// Whoever asked for a run that does not come hears of it.
+void JobLoop::drop_asked(const char* reason) {
+  if (!asked_) {
+    return;
   }
+  const Request request = *std::exchange(asked_, std::nullopt);
+  Record record;
+  record.job = name();
+  record.run_id = request.run_id;
+  record.scheduled_at = record.last_scheduled_at = shared_.clock.now();
+  record.ticks = 0;
+  record.as_of = request.at;
+  record.outcome = schedule::Outcome::skipped;
+  record.reason = reason;
+  log_dropped(record);
+  tell([&](Observer& observer) { observer.tick_ended(record, Duration{0}); });
+  shared_.ledger.add(std::move(record));
 }
 
 void JobLoop::take_replacement(Instant now) {
@@ -179,7 +194,7 @@ void JobLoop::take_replacement(Instant now) {
   if (spec.job.trigger.describe() != spec_.job.trigger.describe()) {
     // Every tick of the old trigger up to now gets its outcome: the new one's
     // ticks are those to come.
-    write_off(jittered(now), false);
+    write_off(jittered(now, rescheduled), false);
     begin_afresh(now);
   }
   spec_ = std::move(spec);
@@ -188,20 +203,24 @@ void JobLoop::take_replacement(Instant now) {
 }
 
 /// Ticks that have come but not begun, because of their jitter.
-std::vector<schedule::WrittenOff> JobLoop::jittered(Instant now) const {
+std::vector<schedule::WrittenOff> JobLoop::jittered(Instant now, const char* reason) const {
   std::vector<schedule::WrittenOff> ticks;
   auto tick = planner_.trigger().next_after(history_.cursor);
   while (tick && *tick <= now && ticks.size() < planner_.due_limit()) {
     if (!history_.offered.contains(*tick)) {
-      ticks.push_back(skipped(*tick, "a reload changed the job's schedule"));
+      ticks.push_back(skipped(*tick, reason));
     }
     tick = planner_.trigger().next_after(*tick);
   }
   return ticks;
 }
 
-/// What came before `now` was not this job's, or is settled.
+/// What came before `now` was not this job's, or is settled; but for what came
+/// before the start, if that is not known yet: it is accounted for as planned then.
 void JobLoop::begin_afresh(Instant now) {
+  if (!std::exchange(resumed_, true)) {
+    planner_at_start_ = planner_;
+  }
   history_ = {};
   history_.cursor = now;
   history_.known_from = now;
@@ -217,8 +236,8 @@ void JobLoop::replace(JobSpec spec) {
 void JobLoop::revive(JobSpec spec) {
   const Instant now = shared_.clock.now();
   replace(std::move(spec));
-  take_replacement(now);
   begin_afresh(now);
+  take_replacement(now);
 }
 
 void JobLoop::retire() {
@@ -270,8 +289,8 @@ std::vector<schedule::WrittenOff> JobLoop::take_newer_than_due(schedule::Plan& p
   return taken;
 }
 
-/// A job that runs at start does so once it is known that no late tick runs
-/// then anyway, or after a while.
+/// A job that runs at start does so, as if it were asked to, once it is known that
+/// no late tick runs then anyway, or after a while.
 void JobLoop::add_run_at_start(Instant now, schedule::Plan& plan) {
   if (!start_pending_) {
     return;
@@ -281,11 +300,12 @@ void JobLoop::add_run_at_start(Instant now, schedule::Plan& plan) {
     return;
   }
   const Instant latest = armed_at_ + verdict_timeout;
+  const bool judged = !asked_at_ || (shared_.ledger.has_verdict() && !armed_after_verdict_);
   if (!plan.due.empty()) {
     start_pending_ = false;
-  } else if (shared_.ledger.has_verdict() || now >= latest) {
+  } else if (judged || now >= latest) {
     start_pending_ = false;
-    plan.due.push_back(now);
+    static_cast<void>(run_now(std::nullopt));
   } else {
     plan.wake = std::min(plan.wake, latest);
   }
@@ -301,6 +321,10 @@ void JobLoop::join_past() {
   if (!past_) {
     return;
   }
+  if (planner_at_start_) {
+    const schedule::Planner planner = *std::exchange(planner_at_start_, std::nullopt);
+    account_for_start(planner, rescheduled);
+  }
   history_ = std::exchange(resumed_, true)
                  ? join_earlier(*past_, *asked_at_, history_, planner_.trigger())
                  : join_histories(*past_, armed_at_, history_, planner_.trigger());
@@ -311,16 +335,21 @@ void JobLoop::join_past() {
 /// Ticks from before this start whose account came too late to act on it: what
 /// ran since is written after them, so they must not stay without an outcome.
 void JobLoop::settle_at_exit() {
-  if (!past_ || resumed_) {
-    return;
+  if (past_ && !resumed_) {
+    account_for_start(planner_, "the daemon was stopped before it could run");
   }
   join_past();
-  const schedule::Plan plan = planner_.look(history_, armed_at_);
+}
+
+/// Ticks up to the start end as `planner` judges them; those that would have run
+/// then are missed.
+void JobLoop::account_for_start(const schedule::Planner& planner, const char* reason) {
+  const auto history = join_histories(*past_, armed_at_, history_, planner.trigger());
+  const schedule::Plan plan = planner.look(history, armed_at_);
   auto ticks = plan.written_off;
   for (const Instant tick : plan.due) {
     if (tick <= armed_at_) {
-      ticks.push_back(
-          {tick, tick, 1, schedule::Outcome::missed, "the daemon was stopped before it could run"});
+      ticks.push_back({tick, tick, 1, schedule::Outcome::missed, reason});
     }
   }
   write_off(ticks, true);
@@ -336,7 +365,7 @@ void JobLoop::write_off(const std::vector<schedule::WrittenOff>& ticks, bool old
     record.last_scheduled_at = tick.last;
     record.ticks = tick.ticks;
     record.outcome = tick.outcome;
-    record.reason = tick.reason;
+    record.reason = tick.details.empty() ? tick.reason : tick.reason + ": " + tick.details;
     records.push_back(std::move(record));
   }
   log_written_off(name(), ticks);
@@ -352,20 +381,30 @@ void JobLoop::write_off(const std::vector<schedule::WrittenOff>& ticks, bool old
   }
 }
 
-asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Request request) {
+/// A run that is no tick of the schedule was asked for.
+asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Request request, bool is_tick) {
   const SteadyTime began = shared_.clock.steady_now();
   Record record;
   record.job = name();
   record.run_id = request.run_id;
   record.scheduled_at = request.scheduled_at;
   record.last_scheduled_at = request.scheduled_at;
+  record.ticks = is_tick ? 1 : 0;
+  record.as_of = request.at;
   record.started_at = shared_.clock.now();
   run_ = {request.run_id, request.scheduled_at, *record.started_at, request.attempt};
   tell([&](Observer& observer) { observer.run_started(name(), *run_); });
   const TickEnd end = co_await try_until_done(std::move(request), record, began);
-  if (end == TickEnd::interrupted) {
+  if (end != TickEnd::interrupted) {
+    co_return end;
+  }
+  if (is_tick) {
     log_interrupted(record);
     run_.reset();
+  } else {
+    // Nobody takes it up again.
+    record.reason = fmt::format("{} in mid-run ({})", shut_down, record.reason);
+    finish(record, {Result::Status::stopped, record.reason, {}}, began);
   }
   co_return end;
 }
@@ -510,9 +549,12 @@ void JobLoop::finish(Record record, const Result& result, SteadyTime began) {
   const auto busy = elapsed_since(began);
   record.finished_at = shared_.clock.now();
   run_.reset();
-  last_run_ = record;
-  if (record.outcome == schedule::Outcome::succeeded) {
-    last_success_ = record.finished_at;
+  // One as of another moment says nothing of what is due now.
+  if (!record.as_of) {
+    last_run_ = record;
+    if (record.outcome == schedule::Outcome::succeeded) {
+      last_success_ = record.finished_at;
+    }
   }
   log_finished(record, result, busy);
   tell([&](Observer& observer) { observer.tick_ended(record, busy); });
@@ -552,20 +594,32 @@ JobView JobLoop::view() const {
   view.armed_at = armed_at_;
   view.timeout = spec.job.run.timeout;
   view.success_deadline = success_deadline(spec.job);
-  const Instant now = shared_.clock.now();
-  if (!paused_) {
-    const auto next = spec.job.trigger.next_after(std::max(now, history_.cursor));
-    if (next) {
-      view.next_run = planner_of(spec.job).start_of(*next);
-    }
-  }
+  view.next_run = paused_ ? std::nullopt : next_run(spec.job);
   return view;
+}
+
+/// The start of the next tick, which a wait for its jitter may still precede.
+std::optional<Instant> JobLoop::next_run(const config::Job& job) const {
+  // A tick that comes while a run goes on may not run at all.
+  const bool at_rest = !run_ && !replacement_;
+  auto next = job.trigger.next_after(at_rest ? history_.cursor
+                                             : std::max(shared_.clock.now(), history_.cursor));
+  while (next) {
+    const auto offered = history_.offered.span_of(*next);
+    if (!offered) {
+      return planner_of(job).start_of(*next);
+    }
+    next = job.trigger.next_after(offered->last);
+  }
+  return std::nullopt;
 }
 
 /// A tick is given until the one after it, but for at most its time limit, and
 /// then as long again, at most an hour, for what it may have had to wait for.
 std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
-  const Instant since = std::max(last_success_.value_or(armed_at_), wanted_since_);
+  // A moment to come is one of a clock that was ahead.
+  const Instant since =
+      std::min(std::max(last_success_.value_or(armed_at_), wanted_since_), shared_.clock.now());
   if (job.run.success_deadline > Duration{0}) {
     return since + job.run.success_deadline;
   }
@@ -577,15 +631,6 @@ std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
   const Duration gap = after ? *after - *tick : job.run.timeout;
   return *tick + job.policy.jitter + std::min(job.run.timeout, gap) +
          std::min<Duration>(gap, std::chrono::hours{1});
-}
-
-std::vector<Instant> JobLoop::calendar(std::size_t count) const {
-  std::vector<Instant> ticks;
-  auto tick = trigger().next_after(shared_.clock.now());
-  for (; tick && ticks.size() < count; tick = trigger().next_after(*tick)) {
-    ticks.push_back(*tick);
-  }
-  return ticks;
 }
 
 void JobLoop::break_off() {

@@ -40,16 +40,31 @@ void LedgerKeeper::ask_past(std::string job, Instant now, Answer answer) {
 }
 
 void LedgerKeeper::add(Record record) {
+  begin_waiting();
   queue_.push_back(std::move(record));
   make_room();
   changed_.ring();
 }
 
 void LedgerKeeper::add_oldest(std::vector<Record> records) {
+  begin_waiting();
   queue_.insert(queue_.begin(), std::make_move_iterator(records.begin()),
                 std::make_move_iterator(records.end()));
   make_room();
   changed_.ring();
+}
+
+/// Since when nothing that waits could be written.
+void LedgerKeeper::begin_waiting() {
+  if (waiting() == 0) {
+    waiting_since_ = std::chrono::steady_clock::now();
+  }
+}
+
+Duration LedgerKeeper::waiting_for() const {
+  return waiting() == 0 ? Duration{0}
+                        : std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() -
+                                                               waiting_since_);
 }
 
 /// The older half's ticks that brought nothing are summed up in one range for
@@ -100,7 +115,6 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) 
   });
   std::string message;
   auto id = log::Message::none;
-  calling_ = true;
   const Call outcome = co_await on_worker(worker_, [&work, &message, &id] {
     try {
       work();
@@ -120,7 +134,6 @@ asio::awaitable<LedgerKeeper::Call> LedgerKeeper::call(Work work, bool limited) 
       return Call::failed;
     }
   });
-  calling_ = false;
   deadline.cancel();
   last_error_ = std::move(message);
   last_id_ = id;
@@ -162,7 +175,7 @@ asio::awaitable<void> LedgerKeeper::ask_questions() {
     if (outcome == Call::done) {
       question.answer(std::move(past));
       questions_.pop_front();
-    } else if (last_try) {
+    } else if (last_try || (closed_ && outcome == Call::unavailable)) {
       co_return;
     } else {
       co_await back_off(outcome, log::Message::ledger_unwritten, "the past runs cannot be read");
@@ -184,7 +197,7 @@ asio::awaitable<bool> LedgerKeeper::prepare() {
       }
       co_return false;
     }
-    if (last_try) {
+    if (last_try || (closed_ && outcome == Call::unavailable)) {
       co_return false;
     }
     co_await back_off(outcome, log::Message::database_unready,
@@ -217,6 +230,7 @@ asio::awaitable<void> LedgerKeeper::flush() {
   if (outcome == Call::done) {
     batch_size_ = options_.batch_limit;
     strikes_ = 0;
+    waiting_since_ = std::chrono::steady_clock::now();
     if (std::exchange(lost_, 0) > 0) {
       log::warning(log::Message::ledger_written,
                    "the run ledger is written again, without the outcomes that were dropped");
@@ -239,7 +253,8 @@ asio::awaitable<void> LedgerKeeper::flush() {
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()),
                 std::make_move_iterator(batch.end()));
-  if (last_try) {
+  // A server that is down now is down at the end, too: another try takes as long again.
+  if (last_try || (closed_ && outcome == Call::unavailable)) {
     give_up_ = true;
   } else {
     co_await back_off(outcome, log::Message::ledger_unwritten, "the run ledger cannot be written");

@@ -96,6 +96,13 @@ void log_interrupted(const Record& record) {
        {"SCHEDULED_AT", to_iso8601(record.scheduled_at)}});
 }
 
+void log_dropped(const Record& record) {
+  log::warning(
+      log::Message::ticks_skipped,
+      fmt::format("{}: a run that was asked for does not come: {}", record.job, record.reason),
+      {{"JOB", record.job}, {"RUN_ID", record.run_id}});
+}
+
 void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks) {
   // One line for each kind of outcome, however many ticks a long sleep left.
   for (const auto outcome :
@@ -121,7 +128,8 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
                {{"JOB", job},
                 {"TICKS", std::to_string(count)},
                 {"SCHEDULED_AT", to_iso8601(oldest->first)},
-                {"LAST_SCHEDULED_AT", to_iso8601(newest->last)}});
+                {"LAST_SCHEDULED_AT", to_iso8601(newest->last)},
+                {"DETAILS", newest->details}});
   }
 }
 

@@ -39,16 +39,16 @@ Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, Wa
       signals_(loop_),
       heart_(loop_) {
   for (JobSpec& spec : jobs) {
-    add_job(std::move(spec));
+    jobs_.push_back(make_job(std::move(spec)));
   }
   signal_block_.lift();
 }
 
-void Runner::add_job(JobSpec spec) {
+std::unique_ptr<JobLoop> Runner::make_job(JobSpec spec) {
   const auto paused = options_.paused.find(spec.job.name);
-  jobs_.push_back(std::make_unique<JobLoop>(
+  return std::make_unique<JobLoop>(
       shared_, std::move(spec),
-      paused == options_.paused.end() ? std::nullopt : std::optional{paused->second}));
+      paused == options_.paused.end() ? std::nullopt : std::optional{paused->second});
 }
 
 void Runner::spawn(asio::awaitable<void> task) {
@@ -148,18 +148,18 @@ JobLoop& Runner::find(const std::string& name) const {
 
 JobView Runner::job(const std::string& name) const { return find(name).view(); }
 
-std::vector<Instant> Runner::calendar(const std::string& name, std::size_t count) const {
-  return find(name).calendar(count);
-}
-
 schedule::Trigger Runner::trigger(const std::string& name) const { return find(name).trigger(); }
+
+void Runner::refuse_while_stopping() const {
+  if (shared_.stopping) {
+    throw JobError(JobError::Why::stopping, "saathiid is shutting down");
+  }
+}
 
 std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
                             const std::string& by) {
   JobLoop& job = find(name);
-  if (shared_.stopping) {
-    throw JobError(JobError::Why::stopping, "saathiid is shutting down");
-  }
+  refuse_while_stopping();
   const auto run_id = job.run_now(at);
   if (!run_id) {
     throw JobError(
@@ -188,18 +188,30 @@ bool Runner::resume(const std::string& name, const std::string& by) {
   return true;
 }
 
-void Runner::replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged) {
-  if (shared_.stopping) {
-    return;
+/// Their threads and timers may fail to start: before anything else is changed.
+std::map<std::string, std::unique_ptr<JobLoop>> Runner::make_unknown_jobs(
+    const std::vector<JobSpec>& jobs) {
+  const SignalBlock block;
+  std::map<std::string, std::unique_ptr<JobLoop>> fresh;
+  for (const JobSpec& spec : jobs) {
+    if (std::none_of(jobs_.begin(), jobs_.end(),
+                     [&](const auto& job) { return job->name() == spec.job.name; })) {
+      fresh[spec.job.name] = make_job(spec);
+    }
   }
+  return fresh;
+}
+
+void Runner::replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged) {
+  refuse_while_stopping();
   const auto before = job_names();
+  auto fresh = make_unknown_jobs(jobs);
   std::vector<std::unique_ptr<JobLoop>> others = std::exchange(jobs_, {});
   for (JobSpec& spec : jobs) {
     const auto known = std::find_if(others.begin(), others.end(),
                                     [&](const auto& job) { return job->name() == spec.job.name; });
     if (known == others.end()) {
-      const SignalBlock block;
-      add_job(std::move(spec));
+      jobs_.push_back(std::move(fresh.at(spec.job.name)));
       jobs_.back()->arm();
       spawn(jobs_.back()->run());
       continue;
@@ -262,7 +274,7 @@ void Runner::on_stop() {
 
 void Runner::await_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int signal) {
-    if (error) {
+    if (error || ended_) {
       return;
     }
     if (signal == SIGHUP) {
@@ -281,7 +293,7 @@ asio::awaitable<void> Runner::beat() {
     heart_.expires_after(options_.heartbeat);
     boost::system::error_code error;
     co_await heart_.async_wait(asio::redirect_error(asio::use_awaitable, error));
-    if (error) {
+    if (error || ended_) {
       co_return;
     }
     loop_lag_ =
@@ -346,6 +358,7 @@ asio::awaitable<void> Runner::drain() {
   }
   co_await flush_ledger();
   co_await end_side_work();
+  ended_ = true;  // for what is on its way already
   signals_.cancel();
   heart_.cancel();
   for (Observer* observer : shared_.observers) {
@@ -408,7 +421,7 @@ asio::awaitable<void> Runner::flush_ledger() {
   if (!ledger_.finished()) {
     log::error(log::Message::left_behind,
                "left behind, because the database does not come back: the run ledger's writer");
-    ending_ = {1, true};
+    ending_.stuck = true;
   }
 }
 

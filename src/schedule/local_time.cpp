@@ -19,4 +19,16 @@ std::optional<Instant> parse_moment(std::string_view text, TimeZone zone) {
   return std::nullopt;
 }
 
+std::string local_text(Instant moment, TimeZone zone) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(moment);
+  if (zone == nullptr) {
+    return to_iso8601(seconds);
+  }
+  const auto info = zone->get_info(seconds);
+  std::string text = to_iso8601(seconds + info.offset);  // "2026-11-22T17:33:05Z"
+  text[text.find('T')] = ' ';
+  text.back() = ' ';
+  return text + info.abbrev;
+}
+
 }  // namespace saathii::schedule

@@ -18,9 +18,8 @@ std::uint64_t mix(std::uint64_t seed, Instant tick) {
   return x ^ (x >> 31);
 }
 
-std::string late_reason(Duration late, Duration grace, bool range) {
-  return (range ? "the oldest was " : "it was ") + humanize(late) + " late; the misfire grace is " +
-         humanize(grace);
+std::string late_details(Duration late, bool range) {
+  return (range ? "the oldest was " : "it was ") + humanize(late) + " late";
 }
 
 }  // namespace
@@ -166,14 +165,14 @@ void Planner::plan_overlapped(const Late& late, Instant busy_since, Plan& plan) 
     return;
   }
   const bool queue = policy_.overlap == Overlap::queue;
-  std::string reason =
-      "the previous run, started at " + to_iso8601(busy_since) + ", was still going";
+  const std::string reason = "the previous run was still going";
+  std::string details = "it started at " + to_iso8601(busy_since);
   if (queue) {
-    reason += "; the tick of " + to_iso8601(late.listed.back()) + " was queued";
+    details += "; the tick of " + to_iso8601(late.listed.back()) + " was queued";
   }
   for (const Stretch& stretch : late.summed) {
     plan.written_off.push_back(
-        {stretch.first, stretch.last, stretch.ticks, Outcome::skipped, reason});
+        {stretch.first, stretch.last, stretch.ticks, Outcome::skipped, reason, details});
     plan.history.offered.add({stretch.first, stretch.last}, trigger_);
   }
   for (const Instant tick : late.listed) {
@@ -181,7 +180,7 @@ void Planner::plan_overlapped(const Late& late, Instant busy_since, Plan& plan) 
     if (queue && tick == late.listed.back()) {
       plan.due.push_back(tick);
     } else {
-      plan.written_off.push_back({tick, tick, 1, Outcome::skipped, reason});
+      plan.written_off.push_back({tick, tick, 1, Outcome::skipped, reason, details});
     }
   }
 }
@@ -209,9 +208,11 @@ void Planner::plan_late(const Late& late, Instant now, Plan& plan) const {
     const Duration lateness = now - start_of(stretch.first);
     if (policy_.coalesce && !plan.due.empty()) {
       row.outcome = Outcome::coalesced;
-      row.reason = "coalesced into the run of " + to_iso8601(plan.due.front());
+      row.reason = "coalesced into the run of a later tick";
+      row.details = "that of " + to_iso8601(plan.due.front());
     } else if (lateness > policy_.misfire_grace) {
-      row.reason = late_reason(lateness, policy_.misfire_grace, stretch.ticks > 1);
+      row.reason = "later than the misfire grace of " + humanize(policy_.misfire_grace);
+      row.details = late_details(lateness, stretch.ticks > 1);
     } else {
       row.reason = "beyond the catch-up limit of " + std::to_string(limit);
     }

@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::size_t max_reason_bytes = 80;
 
-bool is_failure(schedule::Outcome outcome) {
-  return outcome == schedule::Outcome::failed || outcome == schedule::Outcome::timed_out;
-}
-
 /// At most `max_reason_bytes`, without cutting a UTF-8 character in two.
 std::string shorten(const std::string& text) {
   if (text.size() <= max_reason_bytes) {
@@ -99,7 +95,7 @@ void Face::armed(std::size_t jobs) {
 }
 
 void Face::tick_ended(const runner::Record& record, Duration busy) {
-  if (record.run_id.empty()) {
+  if (record.run_id.empty() || record.as_of) {
     return;
   }
   const std::string at = clock_time(record.started_at.value_or(record.scheduled_at));

@@ -30,14 +30,14 @@ runner::Record ended(schedule::Outcome outcome, const std::string& reason) {
   return record;
 }
 
-Report judge_job(const JobView& job) { return judge({{job}, {}, {}, 0, now}, limits); }
+Report judge_job(const JobView& job) { return judge({{job}, {}, {}, 0, 0s, now}, limits); }
 
 Report judge_server(const std::string& name, ServerState::State state, Duration since) {
-  return judge({{}, {{name, {state, now - since, "connection refused"}}}, {}, 0, now}, limits);
+  return judge({{}, {{name, {state, now - since, "connection refused"}}}, {}, 0, 0s, now}, limits);
 }
 
 Report judge_disk(std::uint64_t free_percent) {
-  return judge({{}, {}, {{"/var/log/x", free_percent, 100, ""}}, 0, now}, limits);
+  return judge({{}, {}, {{"/var/log/x", free_percent, 100, ""}}, 0, 0s, now}, limits);
 }
 
 TEST_CASE("nothing wrong is ok") {
@@ -46,6 +46,7 @@ TEST_CASE("nothing wrong is ok") {
                                 {"redis", {ServerState::State::unknown, now, ""}}},
                                {{"/var/log/x", 50, 100, ""}},
                                999,
+                               299s,
                                now},
                               limits);
   CHECK(report.level == Level::ok);
@@ -86,6 +87,7 @@ TEST_CASE("a stuck run is told apart from a database that is down") {
              {{"postgres", {ServerState::State::down, now - 5min, "connection refused"}}},
              {},
              0,
+             0s,
              now},
             limits);
   REQUIRE(waiting.findings.size() == 2);
@@ -118,24 +120,35 @@ TEST_CASE("PostgreSQL down is failing after a while, Redis down never") {
         "down since 2026-11-22T11:00:00Z: connection refused");
 }
 
+TEST_CASE("moments are told in the platform's time") {
+  JobView job = good_job();
+  job.paused = runner::Pause{"root", now + 123456us};
+  const Facts facts{{job}, {}, {}, 0, 0s, now, tz::locate_zone("Asia/Kolkata")};
+  CHECK(judge(facts, limits).findings.at(0).message ==
+        "paused by root since 2026-11-22 17:30:00 IST");
+}
+
 TEST_CASE("a disk that fills up") {
   CHECK(judge_disk(10).level == Level::ok);
   CHECK(judge_disk(9).level == Level::degraded);
   CHECK(judge_disk(2).level == Level::failing);
   CHECK(judge_disk(2).findings.at(0).message == "2.0 % of the file system is free, less than 3 %");
-  CHECK(judge({{}, {}, {{"/gone", 0, 0, "cannot be looked at"}}, 0, now}, limits).level ==
+  CHECK(judge({{}, {}, {{"/gone", 0, 0, "cannot be looked at"}}, 0, 0s, now}, limits).level ==
         Level::degraded);
 }
 
-TEST_CASE("outcomes that pile up are degraded") {
-  CHECK(judge({{}, {}, {}, 1000, now}, limits).level == Level::degraded);
+TEST_CASE("outcomes that wait for long are degraded") {
+  const Report report = judge({{}, {}, {}, 1, 300s, now}, limits);
+  CHECK(report.level == Level::degraded);
+  CHECK(report.findings.at(0).message ==
+        "the database has taken no outcome of a run for 5 min; 1 waits in memory");
 }
 
 TEST_CASE("the worst comes first and gives the level") {
   JobView job = good_job();
   job.success_deadline = now - 1s;
   const Report report =
-      judge({{job}, {{"redis", {ServerState::State::down, now, ""}}}, {}, 5000, now}, limits);
+      judge({{job}, {{"redis", {ServerState::State::down, now, ""}}}, {}, 5000, 1h, now}, limits);
   REQUIRE(report.findings.size() == 3);
   CHECK(report.findings[0].check == "job charge");
   CHECK(report.findings[1].check == "redis");

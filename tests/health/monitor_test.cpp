@@ -16,9 +16,10 @@ struct Setup {
 
   void start(std::vector<std::string> folders = {}) {
     harness.prepare();
+    worker = &harness.runner->add_side_worker(2);
     monitor = std::make_unique<Monitor>(*harness.runner, std::vector<const ServerState*>{&redis},
-                                        harness.runner->add_side_worker(1));
-    monitor->configure({}, std::move(folders));
+                                        *worker, patience);
+    monitor->configure({}, std::move(folders), nullptr);
     monitor->on_change([this](const Report& report) {
       reports.change([&](auto& all) { all.push_back(report); });
     });
@@ -32,6 +33,8 @@ struct Setup {
     });
   }
 
+  Duration patience = std::chrono::minutes{1};
+  runner::SideWorker* worker = nullptr;
   ServerState redis{"redis"};
   Watched<std::vector<Report>> reports;
   std::unique_ptr<Monitor> monitor;
@@ -71,6 +74,37 @@ TEST_CASE("the folders' disks are looked at, beside the loop") {
   REQUIRE(disks.size() == 2);
   CHECK(disks[0].size_bytes > 0);
   CHECK(disks[1].error == "cannot be looked at: No such file or directory");
+}
+
+TEST_CASE("a reload mends no disk, and one that hangs is told of") {
+  Setup setup;
+  setup.patience = 1us;
+  setup.start({"/nonexistent"});
+  REQUIRE(setup.wait_for(Level::degraded, 1));
+  std::promise<void> hang;
+  std::promise<void> hangs;
+  setup.harness.on_loop([&] {
+    boost::asio::co_spawn(
+        setup.harness.runner->loop(),
+        [&]() -> boost::asio::awaitable<void> {
+          auto work = [&](const std::stop_token&) {
+            hangs.set_value();
+            hang.get_future().wait();
+            return 0;
+          };
+          co_await setup.worker->run(work);
+        },
+        boost::asio::detached);
+  });
+  hangs.get_future().wait();
+  const auto disks = setup.harness.on_loop([&] {
+    setup.monitor->configure({}, {"/nonexistent"}, nullptr);
+    return setup.monitor->disks();
+  });
+  REQUIRE(disks.size() == 1);
+  CHECK(disks[0].error.find("has not answered for") != std::string::npos);
+  CHECK(setup.harness.on_loop([&] { return setup.monitor->report().level; }) == Level::degraded);
+  hang.set_value();
 }
 
 }  // namespace

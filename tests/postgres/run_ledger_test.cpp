@@ -136,6 +136,27 @@ TEST_CASE("the past is the latest tick up to now, and those offered ahead of it"
   CHECK_FALSE(db.ledger.past("a", T - hours{1}).last_tick.has_value());
 }
 
+TEST_CASE("a run that was asked for is no tick, and as of another moment no success of now") {
+  Ledger db;
+  auto asked = run(T - minutes{1});
+  asked.ticks = 0;
+  auto other_day = run(T);
+  other_day.ticks = 0;
+  other_day.as_of = T - hours{48};
+  db.record({asked, other_day});
+  auto past = db.ledger.past("a", T + minutes{1});
+  CHECK(past.last_tick == asked.scheduled_at);  // since when the job is known
+  CHECK(past.last_success == asked.finished_at);
+  CHECK(past.last_run.value().scheduled_at == asked.scheduled_at);
+  db.record({run(T - minutes{3}, Outcome::failed)});
+  past = db.ledger.past("a", T + minutes{1});
+  CHECK(past.last_tick == T - minutes{3});
+  CHECK(db.ledger.past("a", T - minutes{2}).offered_ahead.empty());
+  db.exec("UPDATE saathii_tasks.job_run SET scheduled_at = scheduled_at - interval '5 years'");
+  CHECK_FALSE(db.ledger.prune());
+  CHECK(db.outcomes() == "failed;succeeded;succeeded");
+}
+
 TEST_CASE("a range counts up to its last tick, but never beyond now") {
   Ledger db;
   db.record({written_off(T, T + hours{2}, 121)});
@@ -203,7 +224,7 @@ TEST_CASE("a batch is recorded all or nothing, however long it is") {
     batch.push_back(run(T + minutes{tick}));
   }
   batch.back().run_id = "no uuid";
-  CHECK_THROWS(db.record(batch));
+  CHECK_THROWS_AS(db.record(batch), pqxx::sql_error);
   CHECK(db.value("SELECT count(*) FROM saathii_tasks.job_run") == "0");
   batch.back().run_id = "";
   db.record(batch);
@@ -243,16 +264,19 @@ TEST_CASE("outcomes that a newer schema keeps out wait like those of a server th
   CHECK(db.outcomes() == "succeeded");
 }
 
-TEST_CASE("outcomes that find the disk full wait until there is room") {
+TEST_CASE("outcomes that the database cannot take now wait until it can") {
   Ledger db;
-  db.exec(
-      "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'No space "
-      "left on device' USING ERRCODE = 'disk_full'; END $$; CREATE TRIGGER full_disk BEFORE INSERT "
-      "ON saathii_tasks.job_run EXECUTE FUNCTION full_disk()");
+  const std::string why =
+      GENERATE("disk_full", "lock_not_available", "query_canceled", "insufficient_privilege");
+  db.exec(fmt::format(
+      "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now' "
+      "USING ERRCODE = '{}'; END $$; CREATE TRIGGER refuse BEFORE INSERT "
+      "ON saathii_tasks.job_run EXECUTE FUNCTION refuse()",
+      why));
   CHECK_THROWS_AS(db.record({run(T)}), Unavailable);
   CHECK_THROWS_AS(db.record({run(T), run(T, Outcome::failed, "b")}), Unavailable);
   CHECK(db.state.snapshot().state == ServerState::State::up);
-  db.exec("DROP TRIGGER full_disk ON saathii_tasks.job_run");
+  db.exec("DROP TRIGGER refuse ON saathii_tasks.job_run");
   db.record({run(T)});
   CHECK(db.outcomes() == "succeeded");
 }

@@ -6,7 +6,7 @@ namespace saathii::runner::test {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 using schedule::Outcome;
 
 const Pause by_root{"root", noon};
@@ -80,6 +80,7 @@ TEST_CASE("a run that is asked for comes at once, also while paused, with the id
   REQUIRE(harness.ledger.wait_for_count(1));
   CHECK(harness.ledger.records().at(0).run_id == id);
   CHECK(harness.ledger.records().at(0).scheduled_at == noon + 30s);
+  CHECK(harness.ledger.records().at(0).ticks == 0);
   CHECK(work.calls().at(0).run_id == id);
   const JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
   CHECK(view.last.value().run_id == id);
@@ -101,7 +102,7 @@ TEST_CASE("a run that is asked for waits for the run in progress, and a second o
   CHECK(view.run.value().run_id == first);
   const auto second = ask();
   CHECK(second != first);
-  CHECK_THROWS_WITH(ask(), Contains("still waiting for its turn"));
+  CHECK_THROWS_WITH(ask(), ContainsSubstring("still waiting for its turn"));
   work.release();
   REQUIRE(harness.ledger.wait_for_count(2));
   CHECK(harness.ledger.records().at(1).run_id == second);
@@ -116,18 +117,10 @@ TEST_CASE("a job that does not exist is refused with the nearest name") {
       std::function<void()>([&] { harness.runner->pause("charg", by_root); }),
       std::function<void()>([&] { harness.runner->resume("charg", "root"); }),
       std::function<void()>([&] { harness.runner->run_now("charg", std::nullopt, "root"); }),
-      std::function<void()>([&] { static_cast<void>(harness.runner->calendar("charg", 1)); })};
+      std::function<void()>([&] { static_cast<void>(harness.runner->trigger("charg")); })};
   for (const auto& ask : asks) {
     CHECK_THROWS_WITH(harness.on_loop(ask), "there is no job \"charg\"; did you mean \"charge\"?");
   }
-}
-
-TEST_CASE("the calendar tells the next ticks") {
-  Harness harness;
-  harness.add(minutely("charge"));
-  harness.start();
-  CHECK(harness.on_loop([&] { return harness.runner->calendar("charge", 2); }) ==
-        std::vector{noon + 1min, noon + 2min});
 }
 
 TEST_CASE("the view after a restart tells of the runs before it") {
@@ -140,20 +133,74 @@ TEST_CASE("the view after a restart tells of the runs before it") {
     s.past["charge"] = {noon, {}, last, noon - 5min};
   });
   harness.start();
+  // Pruning comes once every past is told.
+  REQUIRE(harness.ledger.state.wait([](const auto& s) { return s.prunes > 0; }));
+  JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
+  CHECK(view.last.value().run_id == "before");
+  CHECK(view.last_success == noon - 5min);
   pass_minutes(harness, 1, 1);
   REQUIRE(harness.ledger.wait_for_count(1));
-  // The past is told before the first outcome is written.
-  const JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
+  view = harness.on_loop([&] { return harness.runner->job("charge"); });
   CHECK(view.last.value().run_id != "before");
   CHECK(view.last_success == noon + 1min);
   CHECK(view.success_deadline == noon + 4min);
 }
 
+TEST_CASE("a run as of another moment is no tick, and settles nothing of now") {
+  Harness harness;
+  FakeWork& work = harness.add(minutely("charge"));
+  work.answer({{Result::Status::failed, "bang", {}}});
+  harness.start();
+  pass_minutes(harness, 1, 1);
+  REQUIRE(harness.ledger.wait_for_count(1));
+  harness.on_loop([&] { return harness.runner->run_now("charge", noon - 48h, "root"); });
+  REQUIRE(harness.ledger.wait_for_count(2));
+  const Record record = harness.ledger.records().at(1);
+  CHECK(record.outcome == Outcome::succeeded);
+  CHECK(record.as_of == noon - 48h);
+  CHECK(record.ticks == 0);
+  const JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
+  CHECK(view.last.value().outcome == Outcome::failed);
+  CHECK_FALSE(view.last_success);
+}
+
+TEST_CASE("a success under a clock that was ahead does not put off the deadline") {
+  Harness harness(noon + 24h * 365 + 30s);
+  harness.add(minutely("charge"));
+  harness.start();
+  harness.on_loop([&] { return harness.runner->run_now("charge", std::nullopt, "root"); });
+  REQUIRE(harness.ledger.wait_for_count(1));
+  harness.clock.set(noon + 30s);
+  const JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
+  CHECK(view.success_deadline == noon + 3min);
+}
+
+TEST_CASE("a pause ends a catch-up after the run in progress") {
+  Harness harness;
+  config::Job job = minutely("charge");
+  job.policy.coalesce = false;
+  job.policy.misfire_grace = 1h;
+  FakeWork& work = harness.add(job);
+  work.block();
+  harness.ledger.state.change([](auto& s) { s.past["charge"] = {noon - 5min, {}}; });
+  harness.start();
+  REQUIRE(work.wait_for_calls(1));
+  CHECK(harness.on_loop([&] { return harness.runner->pause("charge", by_root); }));
+  work.release();
+  REQUIRE(harness.ledger.wait_for_count(5));
+  const auto outcomes = by_tick(harness.ledger.records());
+  CHECK(outcomes.at(noon - 4min) == Outcome::succeeded);
+  for (int minute = -3; minute <= 0; ++minute) {
+    CHECK(outcomes.at(noon + minute * 1min) == Outcome::skipped);
+  }
+  CHECK(work.calls().size() == 1);
+}
+
 TEST_CASE("a reload lets the run in progress finish as it began, and the next is the new one") {
+  FakeWork new_work;
   Harness harness;
   FakeWork& old_work = harness.add(minutely("charge"));
   old_work.block();
-  FakeWork new_work;
   harness.start();
   pass_minutes(harness, 1, 1);
   REQUIRE(old_work.wait_for_calls(1));
@@ -171,9 +218,9 @@ TEST_CASE("a reload lets the run in progress finish as it began, and the next is
 }
 
 TEST_CASE("a job that a reload does not touch keeps its work") {
+  FakeWork never;
   Harness harness;
   FakeWork& work = harness.add(minutely("charge"));
-  FakeWork never;
   harness.start();
   reload(harness, {spec_of(minutely("charge"), never)}, {"charge"});
   pass_minutes(harness, 1, 1);
@@ -182,9 +229,9 @@ TEST_CASE("a job that a reload does not touch keeps its work") {
 }
 
 TEST_CASE("a new schedule begins after the reload, and loses or doubles no tick of the old one") {
+  FakeWork work;
   Harness harness;
   harness.add(minutely("charge"));
-  FakeWork work;
   config::Job often = minutely("charge");
   often.trigger = {schedule::Every{20s}, tz::locate_zone("UTC")};
   harness.start();
@@ -203,23 +250,82 @@ TEST_CASE("a new schedule begins after the reload, and loses or doubles no tick 
                                                {noon + 2min, Outcome::succeeded}});
 }
 
-TEST_CASE("a tick that waits for its jitter gets an outcome when the schedule changes") {
+TEST_CASE("a tick that waits for its jitter is the next run, and a reload leaves it an outcome") {
+  const bool taken_out = GENERATE(false, true);
+  FakeWork work;
   Harness harness(noon + 59s);
   config::Job jittery = minutely("charge");
   jittery.policy.jitter = 30s;
   harness.add(jittery);
-  FakeWork work;
   config::Job hourly = minutely("charge");
   hourly.trigger = {schedule::Every{1h}, tz::locate_zone("UTC")};
   harness.start();
   const auto begins = harness.clock.wait_until_armed_by(noon + 90s);
   REQUIRE(begins.value() > noon + 1min);
   harness.clock.pass_to(noon + 1min);
-  reload(harness, {spec_of(hourly, work)});
+  const JobView view = harness.on_loop([&] { return harness.runner->job("charge"); });
+  CHECK(view.next_run == begins);
+  reload(harness, taken_out ? std::vector<JobSpec>{} : std::vector{spec_of(hourly, work)});
   REQUIRE(harness.ledger.wait_for_count(1));
   CHECK(harness.ledger.records().at(0).scheduled_at == noon + 1min);
   CHECK(harness.ledger.records().at(0).outcome == Outcome::skipped);
-  CHECK(harness.ledger.records().at(0).reason == "a reload changed the job's schedule");
+  CHECK(harness.ledger.records().at(0).reason == (taken_out
+                                                      ? "the job was taken out of the configuration"
+                                                      : "a reload changed the job's schedule"));
+}
+
+TEST_CASE("a past that becomes known after the schedule changed is judged by the old schedule") {
+  FakeWork work;
+  Harness harness;
+  harness.add(minutely("charge"));
+  config::Job hourly = minutely("charge");
+  hourly.trigger = {schedule::Every{1h}, tz::locate_zone("UTC")};
+  harness.ledger.state.change([](auto& s) {
+    s.down = true;
+    s.past["charge"] = {noon - 3min, {}};
+  });
+  harness.start();
+  reload(harness, {spec_of(hourly, work)});
+  harness.ledger.state.change([](auto& s) { s.down = false; });
+  REQUIRE(harness.ledger.wait_for_count(3));
+  CHECK(by_tick(harness.ledger.records()) ==
+        std::map<Instant, Outcome>{{noon - 2min, Outcome::coalesced},
+                                   {noon - 1min, Outcome::coalesced},
+                                   {noon, Outcome::missed}});
+  CHECK(work.calls().empty());
+}
+
+TEST_CASE("a job that a reload adds runs at its start only if no late tick does") {
+  FakeWork fresh;
+  Harness harness;
+  FakeWork& charge = harness.add(minutely("charge"));
+  config::Job job = minutely("fresh");
+  job.run.run_at_start = true;
+  harness.start();
+  REQUIRE(harness.ledger.state.wait([](const auto& s) { return s.prunes > 0; }));
+  harness.ledger.state.change([](auto& s) {
+    s.stalled = true;
+    s.past["fresh"] = {noon - 1min, {}};
+  });
+  reload(harness, {spec_of(minutely("charge"), charge), spec_of(job, fresh)}, {"charge"});
+  harness.on_loop([] {});  // it has looked once
+  const auto lines = harness.diary.lines();
+  CHECK(std::find(lines.begin(), lines.end(), "started fresh") == lines.end());
+  harness.ledger.state.change([](auto& s) { s.stalled = false; });
+  REQUIRE(fresh.wait_for_calls(1));
+  CHECK(fresh.calls().at(0).tick == noon);
+}
+
+TEST_CASE("a reload while the daemon drains is refused") {
+  Harness harness;
+  FakeWork& work = harness.add(minutely("charge"));
+  work.block();
+  harness.start();
+  pass_minutes(harness, 1, 1);
+  REQUIRE(work.wait_for_calls(1));
+  harness.runner->stop();
+  REQUIRE(harness.diary.wait_for("stopping charge"));
+  CHECK_THROWS_AS(reload(harness, {}), JobError);
 }
 
 TEST_CASE("a job that is taken out rests, and can be put back") {
@@ -262,9 +368,9 @@ TEST_CASE("a job that is taken out in mid-run finishes the run, and never runs b
 }
 
 TEST_CASE("a job that a reload adds runs at its next tick") {
+  FakeWork fresh;
   Harness harness;
   FakeWork& charge = harness.add(minutely("charge"));
-  FakeWork fresh;
   harness.start();
   reload(harness, {spec_of(minutely("charge"), charge), spec_of(minutely("fresh"), fresh)},
          {"charge"});

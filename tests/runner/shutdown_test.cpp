@@ -115,24 +115,52 @@ TEST_CASE("a run past its hard limit is wedged until it comes back") {
 TEST_CASE("the heart beats while a run is wedged and while shutdown drains") {
   Harness harness;
   harness.options.heartbeat = 1ms;
-  FakeWork& work = start_busy(harness, false);
-  REQUIRE(harness.diary.wait_for("heartbeat"));
+  harness.options.hard_limit_grace = 1ms;
+  config::Job job = minutely("charge");
+  job.run.timeout = 1ms;
+  FakeWork& work = start_busy(harness, true, job);
+  REQUIRE(harness.diary.wait_for("heartbeat", "wedged charge"));
   harness.runner->stop();
-  REQUIRE(harness.diary.wait_for("stopping charge"));
+  REQUIRE(harness.diary.wait_for("heartbeat", "stopping charge"));
   work.release();
   CHECK(harness.end().exit_code == 0);
+}
+
+TEST_CASE("a run that was asked for and waits at shutdown is skipped, one broken off has failed") {
+  Harness harness;
+  harness.options.drain_timeout = 1ms;
+  FakeWork& work = harness.add(minutely("charge"));
+  work.block();
+  harness.start();
+  const auto ask = [&] {
+    return harness.on_loop([&] { return harness.runner->run_now("charge", std::nullopt, "root"); });
+  };
+  const auto first = ask();
+  REQUIRE(work.wait_for_calls(1));
+  const auto second = ask();
+  harness.runner->stop();
+  CHECK(harness.end().exit_code == 0);
+  const auto records = harness.ledger.records();
+  REQUIRE(records.size() == 2);
+  CHECK(records[0].run_id == first);
+  CHECK(records[0].outcome == Outcome::failed);
+  CHECK(records[0].reason.starts_with("saathiid was stopped in mid-run"));
+  CHECK(records[1].run_id == second);
+  CHECK(records[1].outcome == Outcome::skipped);
 }
 
 TEST_CASE("a database that does not answer at shutdown is broken off") {
   Harness harness;
   harness.options.flush_timeout = 1ms;
   FakeWork& work = start_busy(harness, false);
+  REQUIRE(harness.ledger.state.wait([](const auto& s) { return s.prunes > 0; }));
   harness.ledger.state.change([](auto& s) { s.stalled = true; });
   work.release();
   REQUIRE(harness.diary.wait_for("succeeded charge"));
   harness.runner->stop();
   const Ending ending = harness.end();
   CHECK(harness.ledger.state.get().interrupted);
+  CHECK(harness.ledger.state.get().failed_calls == 1);  // no other try
   CHECK_FALSE(ending.stuck);
   CHECK(harness.ledger.records().empty());
 }

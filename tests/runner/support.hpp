@@ -322,9 +322,12 @@ class Diary final : public Observer {
     add(line);
   }
 
-  [[nodiscard]] bool wait_for(const std::string& line) {
+  /// Until there is this line, after the other one if that is given.
+  [[nodiscard]] bool wait_for(const std::string& line, const std::string& after = {}) {
     return lines_.wait([&](const auto& lines) {
-      return std::find(lines.begin(), lines.end(), line) != lines.end();
+      const auto from =
+          after.empty() ? lines.begin() : std::find(lines.begin(), lines.end(), after);
+      return std::find(from, lines.end(), line) != lines.end();
     });
   }
   [[nodiscard]] std::vector<std::string> lines() const { return lines_.get(); }

@@ -56,7 +56,9 @@ struct Facts {
   std::vector<Server> servers;
   std::vector<DiskSpace> disks;
   std::size_t outcomes_waiting = 0;  ///< for the database, to be written to the run ledger
+  Duration outcomes_waiting_for{0};  ///< without any being written
   Instant now;
+  TimeZone zone = nullptr;  ///< for texts; none: UTC
 };
 
 [[nodiscard]] Report judge(const Facts& facts, const config::Health& limits);

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,12 @@ class Monitor final : public runner::Observer {
  public:
   /// All of these outlive the monitor. Disk space is looked at by `worker`,
   /// because a network's file system may block.
+  /// A look that takes longer than `patience` is a file system that hangs.
   Monitor(runner::Runner& runner, std::vector<const ServerState*> servers,
-          runner::SideWorker& worker);
+          runner::SideWorker& worker, Duration patience = std::chrono::minutes{1});
 
   /// After a reload, too.
-  void configure(const config::Health& limits, std::vector<std::string> folders);
+  void configure(const config::Health& limits, std::vector<std::string> folders, TimeZone zone);
 
   /// Called after the level or a finding has changed.
   void on_change(std::function<void(const Report&)> callback) {
@@ -30,7 +32,7 @@ class Monitor final : public runner::Observer {
   }
 
   [[nodiscard]] const Report& report() const noexcept { return report_; }
-  [[nodiscard]] const std::vector<DiskSpace>& disks() const noexcept { return disks_; }
+  [[nodiscard]] std::vector<DiskSpace> disks() const;
   [[nodiscard]] std::vector<Server> servers() const;
 
   void armed(std::size_t jobs) override;
@@ -50,7 +52,9 @@ class Monitor final : public runner::Observer {
   runner::Runner& runner_;
   const std::vector<const ServerState*> servers_;
   runner::SideWorker& worker_;
+  const Duration patience_;
   config::Health limits_;
+  TimeZone zone_ = nullptr;
   std::vector<std::string> folders_;
   std::vector<DiskSpace> disks_;
   runner::SteadyTime next_look_;
@@ -58,7 +62,7 @@ class Monitor final : public runner::Observer {
   std::vector<std::function<void(const Report&)>> callbacks_;
   bool armed_ = false;
   bool judging_ = false;  ///< a judgement is on its way
-  bool looking_ = false;
+  std::optional<runner::SteadyTime> looking_since_;
 };
 
 }  // namespace saathii::health

@@ -27,11 +27,11 @@ class RunLedger final : public runner::RunLedger {
   [[nodiscard]] std::stop_token begin();
   [[nodiscard]] Pool::Lease session();
 
-  [[noreturn]] void wait_for_room(log::Message id, std::string_view reason);
+  [[noreturn]] void wait(log::Message id, std::string_view reason);
 
   Pool& pool_;
   const config::Service retention_;
-  bool waits_for_room_ = false;
+  bool waits_ = false;  ///< outcomes, for the database to take them
   std::mutex mutex_;
   std::stop_source stop_;
 };

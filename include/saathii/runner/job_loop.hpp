@@ -71,7 +71,6 @@ class JobLoop {
   std::optional<std::string> run_now(std::optional<Instant> at);
 
   [[nodiscard]] JobView view() const;
-  [[nodiscard]] std::vector<Instant> calendar(std::size_t count) const;
   [[nodiscard]] const schedule::Trigger& trigger() const {
     return (replacement_ ? *replacement_ : spec_).job.trigger;
   }
@@ -86,13 +85,14 @@ class JobLoop {
   enum class After { retry, next_tick, stopping };
   enum class StopReason { none, timeout, shutdown };
 
-  boost::asio::awaitable<TickEnd> run_tick(Request request);
+  boost::asio::awaitable<TickEnd> run_tick(Request request, bool is_tick);
   boost::asio::awaitable<Result> run_attempt(const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
   void ask_past(Instant now);
   void add_run_at_start(Instant now, schedule::Plan& plan);
   void join_past();
   void settle_at_exit();
+  void account_for_start(const schedule::Planner& planner, const char* reason);
   [[nodiscard]] static std::vector<schedule::WrittenOff> take_newer_than_due(schedule::Plan& plan);
   void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
   void finish(Record record, const Result& result, SteadyTime began);
@@ -107,11 +107,14 @@ class JobLoop {
   void skip_due(schedule::Plan& plan, std::vector<schedule::WrittenOff>& newer,
                 const std::string& reason);
   void skip_rest();
+  void drop_asked(const char* reason);
   void take_replacement(Instant now);
-  [[nodiscard]] std::vector<schedule::WrittenOff> jittered(Instant now) const;
+  [[nodiscard]] std::vector<schedule::WrittenOff> jittered(Instant now, const char* reason) const;
   void begin_afresh(Instant now);
   void remember(const Past& past);
   [[nodiscard]] std::optional<Instant> success_deadline(const config::Job& job) const;
+  [[nodiscard]] std::optional<Instant> next_run(const config::Job& job) const;
+  [[nodiscard]] std::string paused_reason() const { return "the job was paused by " + paused_->by; }
   [[nodiscard]] bool leaving() const noexcept { return shared_.stopping || retired_; }
   void tell_changed();
 
@@ -141,7 +144,10 @@ class JobLoop {
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
-  bool start_pending_ = false;          ///< run_at_start, not yet done
+  bool start_pending_ = false;        ///< run_at_start, not yet done
+  bool armed_after_verdict_ = false;  ///< the ledger's verdict is not about this job's past
+  /// Before a reload changed the schedule, while the past before the start is not known.
+  std::optional<schedule::Planner> planner_at_start_;
   std::optional<Request> asked_;        ///< a run that was asked for, until its turn
   std::optional<JobSpec> replacement_;  ///< until the next look
   bool retired_ = false;

@@ -86,8 +86,9 @@ class LedgerKeeper {
   void on_verdict(std::function<void()> callback) { verdict_callback_ = std::move(callback); }
 
   [[nodiscard]] bool finished() const noexcept { return finished_; }
-  [[nodiscard]] bool calling() const noexcept { return calling_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return queue_.size() + in_flight_; }
+  /// How long some outcomes have waited without any being written; 0: none waits.
+  [[nodiscard]] Duration waiting_for() const;
   [[nodiscard]] Bell& bell() noexcept { return done_; }
   /// Waits for the worker; only when no call is in progress.
   void join() { worker_.join(); }
@@ -110,6 +111,7 @@ class LedgerKeeper {
   boost::asio::awaitable<void> back_off(Call failure, log::Message id, std::string_view what);
   void give_verdict();
   void make_room();
+  void begin_waiting();
 
   RunLedger& ledger_;
   const LedgerOptions options_;
@@ -130,10 +132,10 @@ class LedgerKeeper {
   bool closed_ = false;
   bool verdict_ = false;
   bool finished_ = false;
-  bool calling_ = false;
   bool poked_ = false;
   bool give_up_ = false;
   std::size_t in_flight_ = 0;
+  SteadyTime waiting_since_;  ///< while some wait
   std::string last_error_;
   log::Message last_id_ = log::Message::none;  ///< where the error has one of its own
 };

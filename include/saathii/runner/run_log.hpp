@@ -18,6 +18,8 @@ void log_retry(const Record& record);
 void log_server_lost(const Record& record);
 /// Shutdown ended a tick before it was done; it gets no outcome.
 void log_interrupted(const Record& record);
+/// A run that was asked for will not come.
+void log_dropped(const Record& record);
 void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks);
 void log_wedged(const std::string& job, const RunInProgress& run, Duration after);
 void log_released(const std::string& job, const RunInProgress& run);

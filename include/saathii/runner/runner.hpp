@@ -113,9 +113,7 @@ class Runner {
   [[nodiscard]] std::vector<JobView> jobs() const;
   /// Throws JobError.
   [[nodiscard]] JobView job(const std::string& name) const;
-  /// The job's next ticks after now, at most `count`. Throws JobError.
-  [[nodiscard]] std::vector<Instant> calendar(const std::string& name, std::size_t count) const;
-  /// The same to be asked on a worker: many ticks may take long. Throws JobError.
+  /// To be asked on a worker: many ticks may take long. Throws JobError.
   [[nodiscard]] schedule::Trigger trigger(const std::string& name) const;
 
   /// Runs the job now, or right after its run in progress, also if it is paused;
@@ -129,6 +127,8 @@ class Runner {
 
   /// The jobs of a new configuration. Runs in progress finish as they began; no
   /// tick is lost or doubled. `unchanged` names jobs that go on as they are.
+  /// Throws JobError while shutting down, std::system_error where a thread or a
+  /// timer cannot be had; then nothing has changed.
   void replace_jobs(std::vector<JobSpec> jobs, const std::set<std::string>& unchanged);
 
   /// A worker for blocking work that is not a job's; lives as long as the runner.
@@ -142,6 +142,8 @@ class Runner {
   [[nodiscard]] Duration loop_lag() const noexcept { return loop_lag_; }
   /// Outcomes that wait for the database.
   [[nodiscard]] std::size_t outcomes_waiting() const noexcept { return ledger_.waiting(); }
+  /// How long without any being written; 0: none waits.
+  [[nodiscard]] Duration outcomes_waiting_for() const { return ledger_.waiting_for(); }
 
  private:
   void on_stop();
@@ -158,7 +160,10 @@ class Runner {
   void spawn(boost::asio::awaitable<void> task);
   [[nodiscard]] std::vector<std::string> job_names() const;
   [[nodiscard]] JobLoop& find(const std::string& name) const;
-  void add_job(JobSpec spec);
+  [[nodiscard]] std::unique_ptr<JobLoop> make_job(JobSpec spec);
+  [[nodiscard]] std::map<std::string, std::unique_ptr<JobLoop>> make_unknown_jobs(
+      const std::vector<JobSpec>& jobs);
+  void refuse_while_stopping() const;
 
   const Options options_;
   boost::asio::io_context loop_;
@@ -172,6 +177,7 @@ class Runner {
   boost::asio::steady_timer heart_;
   Duration loop_lag_{0};
   int stops_ = 0;
+  bool ended_ = false;  ///< nothing is armed anew
   Ending ending_;
 };
 

@@ -56,13 +56,14 @@ struct Record {
   std::string run_id;  ///< empty for ticks that never ran
   Instant scheduled_at;
   Instant last_scheduled_at;  ///< equal to scheduled_at unless a range
-  std::int64_t ticks = 1;
+  std::int64_t ticks = 1;     ///< 0: a run that was asked for, which is no tick of the schedule
   schedule::Outcome outcome = schedule::Outcome::succeeded;
   std::string reason;  ///< one sentence: why, or what a run that succeeded did
   std::optional<Instant> started_at;
   std::optional<Instant> finished_at;
   int attempts = 0;
   Counts counts;
+  std::optional<Instant> as_of = {};  ///< it ran as if at this moment, which settles nothing of now
 };
 
 /// What the run ledger knows of a job's past.
@@ -71,7 +72,8 @@ struct Past {
   std::vector<Instant> offered_ahead;   ///< ticks after `now` that were offered (not written off),
                                         ///< ascending, at most 1000
   std::optional<Record> last_run = {};  ///< the latest that ran, whatever came of it
-  std::optional<Instant> last_success = {};  ///< when the latest that succeeded had finished
+  std::optional<Instant> last_success = {};  ///< when the latest that succeeded, as of its own
+                                             ///< moment, had finished
 };
 
 /// The run ledger. Its calls block and are made on a worker thread that no job
@@ -82,6 +84,7 @@ class RunLedger {
   [[nodiscard]] virtual Past past(const std::string& job, Instant now) = 0;
   /// Records all or nothing. A tick that already has an outcome keeps it, but
   /// one that was written off (coalesced, missed) gives way to a run's outcome.
+  /// What is no fault of these records is Unavailable: they are worth another try.
   virtual void record(const std::vector<Record>& records) = 0;
   /// Removes what is older than the configured ages, a bounded number of rows
   /// at a time. Returns true if more is left.

@@ -22,6 +22,11 @@ enum class Outcome { succeeded, failed, timed_out, skipped, coalesced, missed };
 /// The outcome of that word. Throws std::invalid_argument for any other.
 [[nodiscard]] Outcome to_outcome(std::string_view word);
 
+/// It ran and did not do its work.
+[[nodiscard]] constexpr bool is_failure(Outcome outcome) {
+  return outcome == Outcome::failed || outcome == Outcome::timed_out;
+}
+
 /// What happens to a tick that comes due while the job's previous run goes on.
 enum class Overlap {
   skip,   ///< it ends as skipped
@@ -84,11 +89,12 @@ struct History {
 
 /// A tick that ends without a run.
 struct WrittenOff {
-  Instant first;           ///< the tick, or the oldest of a range
-  Instant last;            ///< equal to `first` for one tick
-  std::int64_t ticks = 1;  ///< how many ticks the range holds
-  Outcome outcome;         ///< skipped, coalesced or missed
-  std::string reason;      ///< one sentence for the operator
+  Instant first;             ///< the tick, or the oldest of a range
+  Instant last;              ///< equal to `first` for one tick
+  std::int64_t ticks = 1;    ///< how many ticks the range holds
+  Outcome outcome;           ///< skipped, coalesced or missed
+  std::string reason;        ///< for the operator; the same each time that it is the reason
+  std::string details = {};  ///< what differs: moments, how late
 };
 
 /// What to do now.
