@@ -140,7 +140,7 @@ void Face::released(const std::string& job) {
   send_status();
 }
 
-void Face::set_failing(std::string text) {
+void Face::set_failing(const std::string& text) {
   failing_ = shorten(text);
   send_status();
 }

@@ -34,7 +34,7 @@ class Face final : public runner::Observer {
   void stopping(const std::vector<std::string>& running) override;
 
   /// What is failing, in a sentence; empty: nothing is.
-  void set_failing(std::string text);
+  void set_failing(const std::string& text);
 
   /// Of the times of runs that end from now on.
   void set_zone(TimeZone zone);
