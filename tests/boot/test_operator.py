@@ -148,8 +148,8 @@ class Operator(unittest.TestCase):
     # Install
 
     def test_01_install(self):
-        self.machine.run("useradd", "--create-home", "operator")
-        self.machine.shell("echo 'operator ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/operator")
+        self.machine.run("useradd", "--create-home", "asha")
+        self.machine.shell("echo 'asha ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/asha")
         done = self.machine.operate("cd /packages; " + readme("install"))
         self.assertIn("systemctl enable --now saathiid", done.stdout)
         self.assertEqual(self.machine.run("stat", "-c", "%U %G %a", CONFIG).stdout.split(),
