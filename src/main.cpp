@@ -29,6 +29,10 @@ namespace {
 using namespace saathii;
 
 constexpr Duration heartbeat = std::chrono::seconds{10};
+constexpr std::chrono::seconds last_lines_grace{2};
+/// The last alerts and lines of log files, and what a loaded machine adds.
+constexpr Duration after_the_loop =
+    alert::Face::shutdown_grace + last_lines_grace + std::chrono::seconds{10};
 
 /// Everything that the daemon is made of, in the order in which it is needed.
 int serve(const config::Config& config, const std::string& file, ServerState& postgres_state,
@@ -36,11 +40,12 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   const std::vector<const ServerState*> servers = {&postgres_state, &redis_state};
   postgres::RunLedger ledger{pool, config.service};
   systemd::Notifier notifier;
-  systemd::Face face{notifier, servers, tz::locate_zone(config.platform.timezone)};
   const app::PauseFile pauses = app::PauseFile::in_state_folder();
   runner::SystemClock clock;
   runner::Options options;
   options.drain_timeout = config.service.drain_timeout;
+  systemd::Face face{notifier, servers, tz::locate_zone(config.platform.timezone),
+                     runner::longest_stop(options) + after_the_loop};
   options.heartbeat = systemd::Face::heartbeat_interval(notifier, heartbeat);
   options.paused = pauses.load();
   options.ledger.prepare = [&](const std::stop_token& stop) {
@@ -72,6 +77,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
+    face.set_zone(tz::locate_zone(changed.platform.timezone));
     log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed),
                      tz::locate_zone(changed.platform.timezone));
@@ -89,6 +95,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   const runner::Ending ending = runner.run();
   alerts.finish();
   if (ending.stuck) {
+    log::finish_files(last_lines_grace);
     ::_exit(ending.exit_code);
   }
   return ending.exit_code;
@@ -153,12 +160,14 @@ int main(int argc, char** argv) {
   if (parsed.exit_code) {
     return *parsed.exit_code;
   }
+  int code = app::exit_failure;
   try {
-    return act(parsed.command);
+    code = act(parsed.command);
   } catch (const std::exception& error) {
     log::error(
         log::Message::fault,
         std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
-    return app::exit_failure;
   }
+  log::finish_files(last_lines_grace);
+  return code;
 }
