@@ -285,7 +285,7 @@ Courier::Queue::iterator Courier::find_next() {
 }
 
 /// The lock is open while the channel is at work.
-void Courier::attempt(std::unique_lock<std::mutex>& lock, Queue::iterator next) {
+void Courier::attempt(std::unique_lock<std::mutex>& lock, const Queue::iterator& next) {
   Entry entry = std::move(*next);
   queue_.erase(next);
   if (is_pointless(entry.delivery.letter->message)) {

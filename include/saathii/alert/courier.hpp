@@ -81,7 +81,7 @@ class Courier {
 
   void work();
   [[nodiscard]] Queue::iterator find_next();
-  void attempt(std::unique_lock<std::mutex>& lock, Queue::iterator next);
+  void attempt(std::unique_lock<std::mutex>& lock, const Queue::iterator& next);
   void settle(Entry entry, const Verdict& verdict);
   void succeeded(const Entry& entry, const Verdict& verdict);
   void put_off(Entry entry, const Verdict& verdict);
