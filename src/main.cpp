@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "app/alert_file.hpp"
 #include "app/command_line.hpp"
 #include "app/http_face.hpp"
 #include "app/once.hpp"
@@ -60,16 +61,18 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   runner::SideWorker& inquiries = runner.add_side_worker(16);
   health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
+  app::AlertKeeper told{runner.loop(), files, app::AlertFile::in_state_folder()};
+  alert::Face alerts{app::around_alerts(runner, told)};
   app::HttpFace http{{runner,
                       health,
                       pool,
+                      alerts,
                       {{"files", &files}, {"disks", &disks}, {"inquiries", &inquiries}},
                       options.ledger.queue_limit}};
   runner.add_observer(http);
   control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
                     {.bus = config.control.bus}};
   runner.add_observer(bus);
-  alert::Face alerts{app::around_alerts(runner)};
   runner.add_observer(alerts);
   health.on_change([&](const health::Report& report) {
     face.set_failing(app::failing(report));
@@ -93,6 +96,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
     });
   }
   const runner::Ending ending = runner.run();
+  told.loop_has_ended();
   alerts.finish();
   if (ending.stuck) {
     log::finish_files(last_lines_grace);

@@ -315,8 +315,10 @@ class Command final : public Channel {
               fmt::format("{} was ended, because {}{}", settings_.run.front(), why, said)};
     }
     if (how.si_code != CLD_EXITED || how.si_status != 0) {
-      return {Verdict::Kind::retry,
-              fmt::format("{} ended with {}{}", settings_.run.front(), describe(how), said)};
+      return {
+          .kind = Verdict::Kind::retry,
+          .detail = fmt::format("{} ended with {}{}", settings_.run.front(), describe(how), said),
+          .is_letters_own = true};
     }
     if (!output.empty()) {
       log::debug(fmt::format("{} said: {}", settings_.run.front(), output));
