@@ -17,6 +17,7 @@
 #include <optional>
 #include <system_error>
 
+#include "saathii/base/descriptor.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::alert {
@@ -34,24 +35,6 @@ using Steady = std::chrono::steady_clock;
 [[noreturn]] void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int number = -1) : number_(number) {}
-  ~Descriptor() { reset(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  void reset(int number = -1) {
-    if (number_ >= 0) {
-      ::close(number_);
-    }
-    number_ = number;
-  }
-  [[nodiscard]] int get() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// What it reads: a file in memory, so that nobody waits for it to read.
 void fill_input(Descriptor& input, const std::string& text) {

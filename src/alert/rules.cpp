@@ -154,6 +154,9 @@ void Rules::tick_ended(const runner::Record& record, Time now) {
   if (run != runs_.end() && run->second.run_id == record.run_id) {
     runs_.erase(run);
   }
+  if (record.as_of) {
+    return;  // whoever asked for it hears of it, and it mends nothing of now
+  }
   switch (record.outcome) {
     case Outcome::succeeded:
       for (const Kind kind : {Kind::failed, Kind::missed, Kind::long_running}) {
@@ -280,8 +283,8 @@ void Rules::remember(const runner::Record& last_run, Time now) {
     return;
   }
   const Key key{last_run.job, Kind::failed};
-  const bool failed = last_run.outcome == Outcome::failed || last_run.outcome == Outcome::timed_out;
-  if (!failed || !wants(key) || alerts_.contains(key) || alerts_.size() >= max_alerts) {
+  if (!schedule::is_failure(last_run.outcome) || !wants(key) || alerts_.contains(key) ||
+      alerts_.size() >= max_alerts) {
     return;
   }
   Alert alert;

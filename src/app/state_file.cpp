@@ -9,25 +9,11 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "saathii/base/descriptor.hpp"
+
 namespace saathii::app {
 
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 /// Returns what failed, or nothing.
 const char* write_file(const std::string& file, const std::string& text) {

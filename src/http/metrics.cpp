@@ -213,7 +213,7 @@ Metrics::Series& Metrics::series_of(const std::string& job) {
 
 void Metrics::tick_ended(const runner::Record& record, Duration busy) {
   Series& series = series_of(record.job);
-  series.ticks[record.outcome] += record.ticks;
+  series.ticks[record.outcome] += std::max<std::int64_t>(record.ticks, 1);
   if (record.run_id.empty()) {
     return;
   }

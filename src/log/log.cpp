@@ -68,7 +68,7 @@ void tell(const Files::Change& change);
 
 struct State {
   std::atomic<Level> least{Level::info};
-  std::atomic<bool> journal{is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))};
+  const bool journal{is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))};
   std::shared_ptr<spdlog::logger> stderr_logger = make_stderr_logger();
   std::mutex fold_mutex;
   Fold fold;
@@ -179,16 +179,11 @@ bool is_written(Level each) { return each >= level(); }
 
 }  // namespace
 
-void start(Level least) {
-  set_level(least);
-  state().journal = is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
-}
-
 void set_level(Level least) noexcept { state().least.store(least, std::memory_order_relaxed); }
 
 Level level() noexcept { return state().least.load(std::memory_order_relaxed); }
 
-bool is_journal() noexcept { return state().journal.load(std::memory_order_relaxed); }
+bool is_journal() noexcept { return state().journal; }
 
 void write_files(const std::string& folder) {
   try {

@@ -222,7 +222,7 @@ TEST_CASE("so many files are open at once, however many jobs there are") {
 TEST_CASE("files get the lines that stderr gets") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   log_::write_files(folder.path.string());
   log_::info(log_::Message::started, "started");
   {
@@ -256,7 +256,7 @@ TEST_CASE("files get the lines that stderr gets") {
 TEST_CASE("files that cannot be written are told of once, and events go on") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   log_::write_files((folder.path / "missing").string());
   log_::info("one");
   // Told by the thread that writes: here, before anything else happens.
@@ -282,7 +282,7 @@ TEST_CASE("files that cannot be written are told of once, and events go on") {
 TEST_CASE("the level and the folder may change under threads that write") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::error);
+  log_::set_level(log_::Level::error);
   std::atomic<bool> done{false};
   int slowest = 0;
   std::atomic<int> written[3] = {};

@@ -22,15 +22,11 @@ enum class Level { trace, debug, info, warning, error };
 /// A journal field: an upper-case name and its value.
 using Field = std::pair<std::string, std::string>;
 
-/// Chooses the journal or stderr, and the least level written. Call once,
-/// before other threads start.
-void start(Level least);
-
 /// The least level written from now on, by all threads.
 void set_level(Level least) noexcept;
 [[nodiscard]] Level level() noexcept;
 
-/// Whether events go to the journal, and not to stderr.
+/// Whether events go to the journal, and not to stderr: as it was at the first use.
 [[nodiscard]] bool is_journal() noexcept;
 
 /// From now on events go to files in this folder, too: see files.hpp. Empty: no
