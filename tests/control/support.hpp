@@ -256,6 +256,7 @@ class Daemon : public runner::test::Harness {
     });
     Desk desk{.runner = made,
               .health = *health,
+              .dialler = made.add_side_worker(1),
               .worker = made.add_side_worker(32),
               .inquiries = inquiries,
               .reload = [this]() -> asio::awaitable<config::Reloaded> { co_return reload(); },

@@ -19,6 +19,8 @@ CONFIG = """
 [postgres]
 url = "{database}"
 connect_timeout = "2s"
+max_sessions = 1
+lock_timeout = "10m"
 [redis]
 url = "{redis}"
 [control]
@@ -27,7 +29,7 @@ bus = "{bus}"
 audio = {audio_rate}
 [jobs.coin_deduction]
 every = "1h"
-timeout = "1m"
+timeout = "10m"
 run_at_start = false
 [jobs.presence_cleanup]
 every = "1h"
@@ -312,6 +314,30 @@ class Waiting(Controlled):
         _, told = waiting.communicate(timeout=PATIENCE_S)
         self.assertEqual(waiting.returncode, 3)
         self.assertIn("left the bus", told)
+
+    def test_who_looks_needs_no_session_of_the_jobs(self):
+        waiting = self.wait_for_run()
+        self.assertEqual(self.json("history", "coin_deduction"), [])
+        self.release()
+        self.assertEqual(waiting.wait(PATIENCE_S), 0, waiting.communicate())
+        waiting.communicate()
+
+    def test_a_pause_is_kept_however_many_look(self):
+        self.lock.stdin.write("LOCK TABLE saathii_tasks.job_run; SELECT 'locked';\n")
+        self.lock.stdin.flush()
+        self.assertEqual(self.lock.stdout.readline(), "locked\n")
+        looking = []
+        for _ in range(24):
+            process = subprocess.Popen(
+                [CONTROL_PROGRAM, "history"], text=True, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment())
+            self.addCleanup(process.communicate)
+            self.addCleanup(process.kill)
+            looking.append(process)
+        wait_until("the queue of those who look to be full",
+                   lambda: any(process.poll() == 1 for process in looking))
+        done = self.ctl("pause", "coin_deduction")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_progress_on_a_terminal(self):
         terminal, end = pty.openpty()

@@ -38,6 +38,8 @@ struct Inquiries {
 struct Desk {
   runner::Runner& runner;
   health::Monitor& health;
+  runner::SideWorker& dialler;  ///< connects to the bus
+  /// Answers inquiries. Anybody may fill its queue, so nothing else waits there.
   runner::SideWorker& worker;
   Inquiries inquiries;
   /// Reads the configuration anew; returns when it is in force, or refused.
