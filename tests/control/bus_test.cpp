@@ -107,10 +107,10 @@ TEST_CASE("calls that wait when the bus dies are forgotten, and keep nobody from
   Daemon daemon(bus.address());
   daemon.add(minutely("charge"));
   Watched<int> asked;
-  Watched<bool> go_on;
-  daemon.inquiries.history = [&](const auto&, const auto&) {
+  std::promise<void> go_on;
+  daemon.inquiries.history = [&, may_go_on = go_on.get_future().share()](const auto&, const auto&) {
     asked.change([](int& number) { ++number; });
-    (void)go_on.wait([](bool value) { return value; });
+    may_go_on.wait();
     return std::vector<runner::Record>(1);
   };
   {
@@ -125,7 +125,7 @@ TEST_CASE("calls that wait when the bus dies are forgotten, and keep nobody from
   // The answer to the call is still being looked for.
   Ear ear(bus.start().address());
   const bool is_back = ear.wait_for_daemon();
-  go_on.change([](bool& value) { value = true; });
+  go_on.set_value();
   REQUIRE(is_back);
   CHECK(Client(bus.address()).manager.History("", 0, "", 1).size() == 1);
 }
