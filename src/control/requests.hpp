@@ -50,10 +50,10 @@ class Requests {
               std::uint64_t user_id, std::uint32_t limit);
 
  private:
-  template <typename... Results>
-  Answer<Results...> open(const Caller& caller, sdbus::Result<Results...>&& result);
   template <typename... Results, typename Then>
-  void with_permission(const Caller& caller, const char* verb, const Answer<Results...>& answer,
+  void admit(const Caller& caller, sdbus::Result<Results...>&& result, Then then);
+  template <typename... Results, typename Then>
+  void with_permission(const Caller& caller, const char* verb, sdbus::Result<Results...>&& result,
                        Then then);
 
   Office& office_;
