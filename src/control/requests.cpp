@@ -16,7 +16,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::uint32_t max_rows = 10'000;
+/// An answer is made in one piece, and the loop does nothing else meanwhile.
+constexpr std::uint32_t max_rows = 1000;
+constexpr std::uint32_t max_ticks = 10'000;
 constexpr std::uint32_t max_wallet_entries = 1000;
 /// A little ahead is another clock, more would charge what has not begun.
 constexpr Duration max_ahead = std::chrono::minutes{1};
@@ -251,13 +253,16 @@ void Requests::set_log_level(const Caller& caller, sdbus::Result<>&& result,
 }
 
 void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::HistoryRow>>&& result,
-                       const std::string& name, std::uint64_t since, const std::string& outcome,
-                       std::uint32_t limit) {
+                       const std::string& name, std::uint64_t since, std::uint64_t until,
+                       const std::string& outcome, std::uint32_t limit) {
   require_name("name", name);
   require_outcome(outcome);
   require_between("limit", limit, 1, max_rows);
-  const postgres::HistoryQuery query{
-      .job = name, .since = wire::read_moment(since, "since"), .outcome = outcome, .limit = limit};
+  const postgres::HistoryQuery query{.job = name,
+                                     .since = wire::read_moment(since, "since"),
+                                     .outcome = outcome,
+                                     .limit = limit,
+                                     .until = wire::read_moment(until, "until")};
   using Given = Answer<std::vector<wire::HistoryRow>>;
   admit(caller, std::move(result), [&office = office_, query](const Given& answer, uid_t /*uid*/) {
     spawn(office, answer, [&desk = office.desk, answer, query]() -> asio::awaitable<void> {
@@ -275,7 +280,7 @@ void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::His
 void Requests::calendar(const Caller& caller,
                         sdbus::Result<std::vector<std::uint64_t>, std::string>&& result,
                         const std::string& name, std::uint32_t count) {
-  require_between("count", count, 1, max_rows);
+  require_between("count", count, 1, max_ticks);
   const std::string zone{job(name).zone->name()};
   const schedule::Trigger trigger = office_.desk.runner.trigger(name);
   using Given = Answer<std::vector<std::uint64_t>, std::string>;

@@ -36,8 +36,8 @@ class Requests {
       sdbus::Result<std::vector<std::string>, std::vector<std::string>, std::uint32_t>&& result);
   void set_log_level(const Caller& caller, sdbus::Result<>&& result, const std::string& level);
   void history(const Caller& caller, sdbus::Result<std::vector<wire::HistoryRow>>&& result,
-               const std::string& name, std::uint64_t since, const std::string& outcome,
-               std::uint32_t limit);
+               const std::string& name, std::uint64_t since, std::uint64_t until,
+               const std::string& outcome, std::uint32_t limit);
   void calendar(const Caller& caller,
                 sdbus::Result<std::vector<std::uint64_t>, std::string>&& result,
                 const std::string& name, std::uint32_t count);

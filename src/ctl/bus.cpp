@@ -391,11 +391,12 @@ class BusDaemon final : public Daemon {
         [&] { return to_job(Properties{properties_of(manager_->GetJob(name), job_interface)}); });
   }
 
-  std::vector<Run> history(const std::string& job, const Moment& since, const std::string& outcome,
-                           std::uint32_t limit) override {
+  std::vector<Run> history(const std::string& job, const Moment& since, const Moment& until,
+                           const std::string& outcome, std::uint32_t limit) override {
     return ask([&] {
       std::vector<Run> runs;
-      for (const auto& run : manager_->History(job, to_wire(since), outcome, limit)) {
+      for (const auto& run :
+           manager_->History(job, to_wire(since), to_wire(until), outcome, limit)) {
         runs.push_back({one_line(run.get<0>()), one_line(run.get<1>()), instant_of(run.get<2>()),
                         instant_of(run.get<3>()), run.get<4>(), one_line(run.get<5>()),
                         clean(run.get<6>()), moment_of(run.get<7>()), moment_of(run.get<8>()),

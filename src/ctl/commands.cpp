@@ -43,6 +43,7 @@ class Execution {
   int jobs();
   int show();
   int history();
+  std::vector<Run> pages_of_history(const Moment& since, std::uint32_t limit);
   int run();
   int pause(bool paused);
   int reload();
@@ -138,10 +139,34 @@ int Execution::history() {
     }
   }
   const std::uint32_t limit = command_.count.value_or(history_rows);
-  const auto runs = daemon_.history(command_.jobs.empty() ? "" : command_.jobs.front(), since,
-                                    command_.outcome, limit);
+  const auto runs = pages_of_history(since, limit);
   return print(to_json(runs),
                [&] { return history_view(runs, limit, !command_.jobs.empty(), on); });
+}
+
+/// What does not come in one answer is asked for page by page. At the seam come
+/// again those of one moment, of which there is one for each job at most.
+std::vector<Run> Execution::pages_of_history(const Moment& since, std::uint32_t limit) {
+  const std::string job = command_.jobs.empty() ? "" : command_.jobs.front();
+  const std::uint32_t at_once = std::min(limit, rows_of_history);
+  std::vector<Run> runs;
+  Moment until;
+  for (bool more = true; more;) {
+    const std::size_t before = runs.size();
+    const auto page = daemon_.history(job, since, until, command_.outcome, at_once);
+    for (const Run& run : page) {
+      const auto is_same = [&](const Run& known) {
+        return known.job == run.job && known.scheduled_at == run.scheduled_at;
+      };
+      if (run.scheduled_at != until || std::none_of(runs.begin(), runs.end(), is_same)) {
+        runs.push_back(run);
+      }
+    }
+    more = runs.size() < limit && runs.size() > before && page.size() >= at_once;
+    until = runs.empty() ? until : runs.back().scheduled_at;
+  }
+  runs.resize(std::min<std::size_t>(runs.size(), limit));
+  return runs;
 }
 
 int Execution::calendar() {

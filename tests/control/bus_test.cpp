@@ -117,7 +117,7 @@ TEST_CASE("calls that wait when the bus dies are forgotten, and keep nobody from
     Ear ear(bus.start().address());
     daemon.start_on(ear);
     Client client(bus.address());
-    std::thread waiting([&] { (void)error_of([&] { client.manager.History("", 0, "", 1); }); });
+    std::thread waiting([&] { (void)error_of([&] { client.manager.History("", 0, 0, "", 1); }); });
     REQUIRE(asked.wait([](int number) { return number == 1; }));
     bus.stop();
     waiting.join();
@@ -127,7 +127,7 @@ TEST_CASE("calls that wait when the bus dies are forgotten, and keep nobody from
   const bool is_back = ear.wait_for_daemon();
   go_on.set_value();
   REQUIRE(is_back);
-  CHECK(Client(bus.address()).manager.History("", 0, "", 1).size() == 1);
+  CHECK(Client(bus.address()).manager.History("", 0, 0, "", 1).size() == 1);
 }
 
 TEST_CASE("a name that another process has is said once, and taken when it is free") {

@@ -82,7 +82,7 @@ TEST_CASE("each verb is asked of polkit by its action, and reading is free") {
   setup.manager().ListJobs();
   setup.manager().GetJob("charge");
   setup.manager().Health();
-  setup.manager().History("", 0, "", 1);
+  setup.manager().History("", 0, 0, "", 1);
   setup.manager().Calendar("charge", 1);
   setup.manager().HealthLevel();
   setup.client->job("charge").State();
@@ -206,7 +206,7 @@ TEST_CASE("one user's open calls are bounded, by whatever connections") {
     Waiting second(setup.bus.address());
     REQUIRE(polkit.fake.wait_for_questions(2));
     CHECK(error_of([&] { setup.manager().Run("charge", 0); }).name == "Overloaded");
-    CHECK(error_of([&] { setup.manager().History("", 0, "", 1); }).name == "Overloaded");
+    CHECK(error_of([&] { setup.manager().History("", 0, 0, "", 1); }).name == "Overloaded");
     CHECK(setup.manager().ListJobs().size() == 1);
     // Who waits at the end is told.
     setup.daemon.stop();

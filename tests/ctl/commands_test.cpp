@@ -107,6 +107,31 @@ TEST_CASE("history passes on what is asked for") {
   CHECK_THAT(wrong.console.err, ContainsSubstring("--since 'soon' is not a time"));
 }
 
+TEST_CASE("a long history is asked for in pages, and told without a seam") {
+  // Two jobs a minute: the first page ends between two of one moment.
+  std::vector<Run> all(2'501);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].job = (i + 1) % 2 == 0 ? "a" : "b";
+    all[i].scheduled_at = test::now - std::chrono::minutes{(i + 1) / 2};
+  }
+  const auto told = [&](const char* count, std::size_t pages) {
+    Invocation run;
+    run.prepare = [&](test::FakeDaemon& daemon) { daemon.runs = all; };
+    CHECK(run({"history", "-n", count, "--json=short"}) == exit_code::ok);
+    CHECK(std::count(run.asked.begin(), run.asked.end(), "history |||1000") ==
+          static_cast<std::ptrdiff_t>(pages));
+    const Json json = run.json();
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      REQUIRE(json[i]["job"] == all[i].job);
+      REQUIRE(json[i]["scheduled_at"] == to_iso8601(all[i].scheduled_at));
+    }
+    return json.size();
+  };
+  CHECK(told("1000", 1) == 1000);
+  CHECK(told("1001", 2) == 1001);
+  CHECK(told("10000", 3) == 2'501);
+}
+
 TEST_CASE("times are told and read in UTC if that is wanted") {
   Invocation run;
   CHECK(run({"history", "--utc", "--since", "2026-11-22"}) == exit_code::ok);

@@ -50,10 +50,15 @@ class FakeDaemon final : public ctl::Daemon {
     return names;
   }
   std::vector<ctl::Run> history(const std::string& job, const ctl::Moment& since,
-                                const std::string& outcome, std::uint32_t limit) override {
+                                const ctl::Moment& until, const std::string& outcome,
+                                std::uint32_t limit) override {
     note("history " + job + "|" + (since ? to_iso8601(*since) : "") + "|" + outcome + "|" +
          std::to_string(limit));
-    return runs;
+    std::vector<ctl::Run> page;
+    for (const ctl::Run& run : runs) {
+      if (page.size() < limit && (!until || run.scheduled_at <= *until)) page.push_back(run);
+    }
+    return page;
   }
   ctl::Calendar calendar(const std::string& job, std::uint32_t count) override {
     note("calendar " + job + " " + std::to_string(count));
