@@ -167,6 +167,13 @@ class Looking(Controlled):
     def test_health_is_an_exit_code(self):
         wait_until("all to be well", lambda: self.ctl("health", "-q").returncode == 0)
         self.assertIn("ok", self.ctl("health").stdout)
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for words, code in ((["health"], 3), (["jobs"], 1)):
+                done = subprocess.run([CONTROL_PROGRAM, *words], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE_S,
+                                      check=False, env=self.environment())
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn("not all of the answer could be written", done.stderr)
         self.redis.stop()
         self.addCleanup(self.redis.start)
         self.ctl("run", "coin_deduction", "--wait")
