@@ -30,7 +30,10 @@ int main(int argc, char** argv) {
     const PasswordAgent agent(parsed.command);
     const int code = carry_out(
         parsed.command,
-        [&] { return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no); },
+        [&] {
+          return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no,
+                                parsed.command.names ? Patience::short_one : Patience::usual);
+        },
         terminal);
     if (!terminal.wrote_all()) {
       std::fputs("saathiictl: not all of the answer could be written\n", stderr);

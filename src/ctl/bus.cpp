@@ -27,9 +27,9 @@ constexpr const char* bus_path = "/org/freedesktop/DBus";
 
 /// An answer may have to be waited for: until the database gave it, or a person
 /// a password.
-constexpr std::chrono::seconds patience{60};
+constexpr std::chrono::seconds usual_patience{60};
 constexpr std::chrono::seconds patience_with_people{300};
-/// For what is only shown while something else is waited for.
+/// For what is only shown while something else is waited for, or completed.
 constexpr std::chrono::seconds short_patience{2};
 
 constexpr std::size_t most_events = 10'000;
@@ -302,13 +302,15 @@ class BusDaemon final : public Daemon {
   }
 
  public:
-  BusDaemon(const std::string& where, Asking asking) {
+  BusDaemon(const std::string& where, Asking asking, Patience patience) {
     try {
       connection_ = open(where);
     } catch (const sdbus::Error& error) {
       throw Refusal(Refusal::Kind::no_bus, clean(error.getMessage()));
     }
-    connection_->setMethodCallTimeout(asking == Asking::yes ? patience_with_people : patience);
+    connection_->setMethodCallTimeout(patience == Patience::short_one ? short_patience
+                                      : asking == Asking::yes         ? patience_with_people
+                                                                      : usual_patience);
     translated([&] {
       bus_ = control::make_proxy(*connection_, bus_name, bus_path);
       // From here on it is this daemon that is asked, and no other that may take
@@ -534,8 +536,8 @@ class BusDaemon final : public Daemon {
 
 }  // namespace
 
-std::unique_ptr<Daemon> connect_to_bus(const std::string& where, Asking asking) {
-  return std::make_unique<BusDaemon>(where, asking);
+std::unique_ptr<Daemon> connect_to_bus(const std::string& where, Asking asking, Patience patience) {
+  return std::make_unique<BusDaemon>(where, asking, patience);
 }
 
 }  // namespace saathii::ctl

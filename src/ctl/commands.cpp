@@ -267,7 +267,7 @@ int Execution::wait(const std::string& job, const std::string& run_id) {
 void Execution::show_progress(const std::string& job, const std::string& run_id, Instant began) {
   try {
     const Job now = daemon_.job(job);
-    const Screen on = console_.screen();
+    const Screen on = console_.progress_screen();
     console_.progress(progress_view(now, run_id, on.now - began, on));
   } catch (const Refusal&) {
     // Whether the daemon is gone is told by the next event.

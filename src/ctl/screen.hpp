@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "saathii/base/time.hpp"
 #include "saathii/base/time_zone.hpp"
@@ -35,6 +36,14 @@ struct Screen {
   [[nodiscard]] std::string_view ellipsis() const { return utf8 ? "…" : "..."; }
   /// As the terminal can show it.
   [[nodiscard]] std::string shown(std::string_view text) const;
+  /// Whole lines that fit: painted where one is enough, else broken at blanks.
+  /// `mark` stands before it, one column wide and painted already.
+  struct Part {
+    std::string text;
+    Style style = Style::plain;
+  };
+  [[nodiscard]] std::string lines(const std::vector<Part>& parts,
+                                  const std::string& mark = {}) const;
   [[nodiscard]] std::string rupees(std::string_view amount) const;
 };
 

@@ -12,7 +12,8 @@ namespace saathii::ctl {
 struct Column {
   std::string title;
   enum class Align { left, right } align = Align::left;
-  /// Where the screen is too narrow: not narrower than this. 0: never narrowed.
+  /// Where the screen is too narrow: not narrower than this, while that is enough.
+  /// 0: narrowed at last only.
   std::size_t least = 0;
   /// Left out before any column is narrowed; the last of them first.
   bool optional = false;

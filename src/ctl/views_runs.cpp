@@ -57,7 +57,7 @@ TimeZone zone_of(const std::string& name, TimeZone otherwise) {
 std::string history_view(const std::vector<Run>& runs, std::size_t limit, bool one_job,
                          const Screen& screen) {
   if (runs.empty()) {
-    return screen.legend ? "No outcome is recorded for that.\n" : "";
+    return screen.legend ? screen.lines({{"No outcome is recorded for that."}}) : "";
   }
   std::vector<Column> columns = {{"  WHEN"},
                                  {"JOB", {}, 8},
@@ -86,9 +86,10 @@ std::string history_view(const std::vector<Run>& runs, std::size_t limit, bool o
   }
   std::string text = table.draw(screen);
   if (screen.legend) {
-    text += fmt::format("\n{}, newest first{}. Times are of {}.\n", counted(runs.size(), "outcome"),
-                        runs.size() >= limit ? "; there may be older ones (-n)" : "",
-                        screen.zone->name());
+    text +=
+        "\n" + screen.lines({{fmt::format(
+                   "{}, newest first{}. Times are of {}.", counted(runs.size(), "outcome"),
+                   runs.size() >= limit ? "; there may be more (-n)" : "", screen.zone->name())}});
   }
   return text;
 }
@@ -112,11 +113,11 @@ std::string calendar_view(const std::vector<Calendar>& calendars, std::size_t co
                {line.calendar->job},
                {std::string{zone->name()}}});
   }
-  std::string text = table.empty() ? "No tick is to come.\n" : table.draw(screen);
+  std::string text = table.empty() ? screen.lines({{"No tick is to come."}}) : table.draw(screen);
   for (const Calendar& calendar : calendars) {
     if (screen.legend && calendar.paused) {
-      text += fmt::format("\n{} {} is paused: its ticks will end as skipped.\n",
-                          screen.symbol(Symbol::attention), screen.shown(calendar.job));
+      text += "\n" + screen.lines({{calendar.job + " is paused: its ticks will end as skipped."}},
+                                  screen.symbol(Symbol::attention));
     }
   }
   return text;

@@ -216,6 +216,8 @@ TEST_CASE("progress is shown where somebody looks on, and taken away at the end"
   REQUIRE(run.console.lines.size() == 2);
   CHECK_THAT(run.console.lines[0], ContainsSubstring("coin_deduction waits for the run"));
   CHECK(run.console.lines[1].empty());
+  // It has a width of its own.
+  CHECK(test::width_of(run.console.lines[0]) < 40);
 }
 
 TEST_CASE("progress that cannot be had ends no waiting") {

@@ -113,6 +113,7 @@ class FakeConsole final : public ctl::Console {
   void progress(const std::string& line) override { lines.push_back(line); }
   [[nodiscard]] bool is_watched() const override { return watched; }
   [[nodiscard]] ctl::Screen screen() const override { return test::screen(); }
+  [[nodiscard]] ctl::Screen progress_screen() const override { return test::screen(40); }
 };
 
 }  // namespace saathii::test

@@ -1,5 +1,6 @@
 """saathiid as its operator meets it: through saathiictl, on a bus of the test's own."""
 
+import fcntl
 import json
 import os
 import pty
@@ -7,7 +8,9 @@ import re
 import select
 import shlex
 import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -137,6 +140,13 @@ class Looking(Controlled):
             [*unprivileged(), CONTROL_PROGRAM, "jobs", "--names"], text=True, capture_output=True,
             stdin=subprocess.DEVNULL, timeout=PATIENCE_S, check=False, env=self.environment(),
             cwd="/").stdout.split(), JOBS)
+
+    def test_a_completion_waits_for_nobody_for_long(self):
+        self.saathiid.signal(signal.SIGSTOP)
+        self.addCleanup(self.saathiid.signal, signal.SIGCONT)
+        # Other commands have a minute.
+        done = self.ctl("jobs", "--names", timeout=50)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (3, "", ""))
 
     def test_a_pager_for_what_is_longer_than_the_terminal(self):
         def on_terminal(lines, *words):
@@ -359,6 +369,20 @@ class Waiting(Controlled):
         self.release()
         self.read_until(terminal, "succeeded.* in ")
         self.assertEqual(waiting.wait(PATIENCE_S), 0)
+
+    def test_progress_fits_the_terminal_that_shows_it(self):
+        terminal, end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        lines, columns = 24, 24
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        env = {**self.environment(), "TERM": "xterm"}
+        env.pop("COLUMNS", None)
+        waiting = subprocess.Popen([CONTROL_PROGRAM, "run", "coin_deduction", "-w"], env=env,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end)
+        os.close(end)
+        self.addCleanup(waiting.communicate)
+        self.addCleanup(self.release)
+        self.read_until(terminal, r"coin_deduction [^\r\n]{1,8}…")
 
     def read_until(self, terminal, pattern):
         seen = ""
