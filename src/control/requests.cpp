@@ -25,10 +25,6 @@ constexpr Duration max_ahead = std::chrono::minutes{1};
 /// A trigger may have a tick in four years only.
 constexpr Duration calendar_horizon = std::chrono::hours{24 * 366 * 20};
 
-constexpr schedule::Outcome outcomes[] = {schedule::Outcome::succeeded, schedule::Outcome::failed,
-                                          schedule::Outcome::timed_out, schedule::Outcome::skipped,
-                                          schedule::Outcome::coalesced, schedule::Outcome::missed};
-
 /// No name of anything is longer. What is gets no further: to look for the nearest
 /// name takes long where a message is as long as the bus allows.
 constexpr std::size_t max_name_bytes = 63;
@@ -62,7 +58,7 @@ void require_between(const char* argument, std::uint64_t value, std::uint64_t le
 void require_outcome(const std::string& outcome) {
   require_name("outcome", outcome);
   std::vector<std::string_view> known;
-  for (const schedule::Outcome each : outcomes) {
+  for (const schedule::Outcome each : schedule::outcomes) {
     known.push_back(schedule::to_string(each));
   }
   if (!outcome.empty() && std::find(known.begin(), known.end(), outcome) == known.end()) {

@@ -204,17 +204,11 @@ class Interrupts {
   std::array<struct sigaction, signals.size()> actions_{};
 };
 
-#if SAATHII_SDBUS_2
-using BusName = sdbus::ServiceName;
-#else
-using BusName = std::string;
-#endif
-
 /// The Manager. Its signals are heard from watch() on.
 class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1::Manager_proxy> {
  public:
   ManagerProxy(sdbus::IConnection& connection, const std::string& owner)
-      : ProxyInterfaces(connection, BusName{owner}, sdbus::ObjectPath{manager_path}) {}
+      : ProxyInterfaces(connection, control::ServiceName{owner}, sdbus::ObjectPath{manager_path}) {}
   virtual ~ManagerProxy() {
     if (watching_) {
       unregisterProxy();
@@ -249,16 +243,6 @@ class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1
 
   bool watching_ = false;
 };
-
-std::unique_ptr<sdbus::IConnection> open(const std::string& where) {
-  if (where == "system") {
-    return sdbus::createSystemBusConnection();
-  }
-  if (where == "session") {
-    return sdbus::createSessionBusConnection();
-  }
-  return sdbus::createSessionBusConnectionWithAddress(where);
-}
 
 class BusDaemon final : public Daemon {
  private:
@@ -304,7 +288,7 @@ class BusDaemon final : public Daemon {
  public:
   BusDaemon(const std::string& where, Asking asking, Patience patience) {
     try {
-      connection_ = open(where);
+      connection_ = control::open_bus(where);
     } catch (const sdbus::Error& error) {
       throw Refusal(Refusal::Kind::no_bus, clean(error.getMessage()));
     }
@@ -411,7 +395,7 @@ class BusDaemon final : public Daemon {
   Calendar calendar(const std::string& job, std::uint32_t count) override {
     return ask([&] {
       const auto [ticks, zone] = manager_->Calendar(job, count);
-      Calendar made{job, one_line(zone), {}, false};
+      Calendar made{job, one_line(zone), {}};
       for (const std::uint64_t tick : ticks) {
         made.ticks.push_back(instant_of(tick));
       }

@@ -1,5 +1,7 @@
 #include "screen.hpp"
 
+#include <algorithm>
+
 #include "text.hpp"
 
 namespace saathii::ctl {
@@ -52,7 +54,9 @@ std::string Screen::symbol(Symbol symbol) const {
 }
 
 std::string Screen::shown(std::string_view text) const {
-  return utf8 ? one_line(text) : to_ascii(one_line(text));
+  std::string line{text};
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return utf8 ? line : to_ascii(line);
 }
 
 std::string Screen::lines(const std::vector<Part>& parts, const std::string& mark) const {

@@ -34,7 +34,8 @@ struct Screen {
   /// `style` as a colour stands for it.
   [[nodiscard]] std::string symbol(Symbol symbol) const;
   [[nodiscard]] std::string_view ellipsis() const { return utf8 ? "…" : "..."; }
-  /// As the terminal can show it.
+  /// As the terminal can show it, in one line. What a terminal would obey is not in
+  /// the model any more.
   [[nodiscard]] std::string shown(std::string_view text) const;
   /// Whole lines that fit: painted where one is enough, else broken at blanks.
   /// `mark` stands before it, one column wide and painted already.

@@ -35,7 +35,6 @@ class Table {
   void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
 
   [[nodiscard]] bool empty() const { return rows_.empty(); }
-  [[nodiscard]] std::size_t rows() const { return rows_.size(); }
 
   /// The headings (if the screen has a legend) and the rows, each line after
   /// `indent` blanks.

@@ -41,7 +41,7 @@ class FakeDaemon final : public ctl::Daemon {
     for (const auto& job : overview.jobs) {
       if (job.name == name) return job;
     }
-    throw ctl::Refusal(ctl::Refusal::Kind::unknown_job, "unknown");
+    throw ctl::Refusal(ctl::Refusal::Kind::unknown_job, "there is no job \"" + name + "\"");
   }
   std::vector<std::string> job_names() override {
     note("job_names");
@@ -62,7 +62,9 @@ class FakeDaemon final : public ctl::Daemon {
   }
   ctl::Calendar calendar(const std::string& job, std::uint32_t count) override {
     note("calendar " + job + " " + std::to_string(count));
-    return {job, "Asia/Kolkata", {now + std::chrono::hours{1}}, false};
+    // Of two jobs in turn.
+    const Instant first = now + std::chrono::minutes{job == "call_cleanup" ? 1 : 2};
+    return {job, "Asia/Kolkata", {first, first + std::chrono::hours{1}}};
   }
   ctl::Receipt receipt(std::uint64_t call_id) override {
     note("receipt " + std::to_string(call_id));

@@ -89,7 +89,7 @@ TEST_CASE("every view fits every screen") {
   late.settlement->settled_at = late.minutes[5].refunded_at = at("2026-11-22T18:46:00Z");
   late.minutes[5].charged_at = at("2026-11-22T18:33:00Z");
   late.minutes[5].balance_before = 1'234'567;
-  const Calendar calendar{"coin_deduction", "Asia/Kolkata", {at("2026-11-22T03:43:00Z")}, true};
+  const Tick tick{at("2026-11-22T03:43:00Z"), "coin_deduction", "Asia/Kolkata", true};
   auto poor = test::wallet();
   poor.entries.clear();
   for (std::size_t width = 20; width <= 140; ++width) {
@@ -100,8 +100,8 @@ TEST_CASE("every view fits every screen") {
                                       history_view(test::outcomes(), 50, false, on),
                                       history_view(test::outcomes(), 3, true, on),
                                       history_view({}, 50, false, on),
-                                      calendar_view({calendar}, 10, false, on),
-                                      calendar_view({}, 10, false, on),
+                                      calendar_view({tick}, test::ill().jobs, false, on),
+                                      calendar_view({}, {}, false, on),
                                       receipt_view(test::receipt(), on),
                                       receipt_view(late, on),
                                       wallet_view(test::wallet(), on),
@@ -220,13 +220,14 @@ TEST_CASE("history of one job, of none, and where there is more") {
   CHECK(history_view({}, 50, false, bare).empty());
 }
 
-TEST_CASE("the calendar merges the jobs' ticks, each in its schedule's zone") {
-  const Calendar minutely{"coin_deduction",
-                          "Asia/Kolkata",
-                          {at("2026-11-22T03:43:00Z"), at("2026-11-22T19:44:00Z")},
-                          false};
-  const Calendar daily{"log_rotation", "Europe/Berlin", {at("2026-11-22T19:30:00Z")}, true};
-  CHECK(calendar_view({minutely, daily}, 10, false, screen()) ==
+TEST_CASE("the calendar tells each tick in its schedule's zone") {
+  const std::vector<Tick> ticks = {
+      {at("2026-11-22T03:43:00Z"), "coin_deduction", "Asia/Kolkata", false},
+      {at("2026-11-22T19:30:00Z"), "log_rotation", "Europe/Berlin", true},
+      {at("2026-11-22T19:44:00Z"), "coin_deduction", "Asia/Kolkata", false}};
+  std::vector<Job> jobs = {test::well().jobs[1], test::well().jobs[4]};
+  jobs[1].paused = true;
+  CHECK(calendar_view(ticks, jobs, false, screen()) ==
         R"(TICK                         IN       JOB             ZONE
 Sun 2026-11-22 09:13:00 IST  in 60 s  coin_deduction  Asia/Kolkata
 Sun 2026-11-22 20:30:00 CET  in 15 h  log_rotation    Europe/Berlin
@@ -235,10 +236,12 @@ Mon 2026-11-23 01:14:00 IST  in 16 h  coin_deduction  Asia/Kolkata
 ! log_rotation is paused: its ticks will end as skipped.
 )");
   CHECK_THAT(
-      calendar_view({minutely, daily}, 2, true, screen()),
+      calendar_view(ticks, jobs, true, screen()),
       ContainsSubstring("Mon 2026-11-23 01:00:00 IST  in 15 h  log_rotation    Asia/Kolkata"));
-  CHECK(calendar_view({{"a", "Nowhere/At_All", {}, false}}, 10, false, screen()) ==
-        "No tick is to come.\n");
+  CHECK_THAT(calendar_view({{at("2026-11-22T03:43:00Z"), "a", "Nowhere/At_All", false}}, {}, false,
+                           screen()),
+             ContainsSubstring("09:13:00 IST  in 60 s  a    Asia/Kolkata"));
+  CHECK(calendar_view({}, {}, false, screen()) == "No tick is to come.\n");
 }
 
 TEST_CASE("a receipt") {

@@ -83,6 +83,18 @@ using ServiceName = sdbus::ServiceName;
 using ServiceName = std::string;
 #endif
 
+/// To "system", "session" or the bus at an address. Blocks until it is there; throws
+/// sdbus::Error.
+inline std::unique_ptr<sdbus::IConnection> open_bus(const std::string& bus) {
+  if (bus == "system") {
+    return sdbus::createSystemBusConnection();
+  }
+  if (bus == "session") {
+    return sdbus::createSessionBusConnection();
+  }
+  return sdbus::createSessionBusConnectionWithAddress(bus);
+}
+
 inline std::unique_ptr<sdbus::IProxy> make_proxy(sdbus::IConnection& connection,
                                                  const std::string& destination,
                                                  const std::string& path) {
