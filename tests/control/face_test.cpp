@@ -172,21 +172,24 @@ TEST_CASE("what is asked wrongly gets an error by name") {
        "InvalidArgument", "name: found 1000000 bytes; allowed: at most 63"},
       {"a level without end", [&] { manager.SetLogLevel(std::string(64, 'x')); }, "InvalidArgument",
        "level"},
-      {"an outcome without end", [&] { manager.History("", 0, std::string(64, 'x'), 1); },
+      {"an outcome without end", [&] { manager.History("", 0, 0, std::string(64, 'x'), 1); },
        "InvalidArgument", "outcome"},
       {"a run of one", [&] { manager.Run("x", 0); }, "UnknownJob", "there is no job \"x\""},
       {"a pause of one", [&] { manager.Pause("x"); }, "UnknownJob", "badges"},
       {"a resume of one", [&] { manager.Resume("x"); }, "UnknownJob", "badges"},
       {"the ticks of one", [&] { manager.Calendar("x", 1); }, "UnknownJob", "badges"},
-      {"the outcomes of one", [&] { manager.History("x", 0, "", 1); }, "UnknownJob", "badges"},
+      {"the outcomes of one", [&] { manager.History("x", 0, 0, "", 1); }, "UnknownJob", "badges"},
       {"a moment to come", [&] { manager.Run("charge", us(noon + 1h)); }, "InvalidArgument",
        "at 2026-11-22T13:00:00Z"},
       {"no moment at all", [&] { manager.Run("charge", beyond); }, "InvalidArgument", "9999"},
-      {"since no moment", [&] { manager.History("", beyond, "", 1); }, "InvalidArgument", "since"},
-      {"no outcome", [&] { manager.History("", 0, "sucesful", 1); }, "InvalidArgument",
+      {"since no moment", [&] { manager.History("", beyond, 0, "", 1); }, "InvalidArgument",
+       "since"},
+      {"until no moment", [&] { manager.History("", 0, beyond, "", 1); }, "InvalidArgument",
+       "until"},
+      {"no outcome", [&] { manager.History("", 0, 0, "sucesful", 1); }, "InvalidArgument",
        "there is no outcome \"sucesful\""},
-      {"no rows", [&] { manager.History("", 0, "", 0); }, "InvalidArgument", "from 1 to 10000"},
-      {"too many rows", [&] { manager.History("", 0, "", 10'001); }, "InvalidArgument", "limit"},
+      {"no rows", [&] { manager.History("", 0, 0, "", 0); }, "InvalidArgument", "from 1 to 1000"},
+      {"too many rows", [&] { manager.History("", 0, 0, "", 1001); }, "InvalidArgument", "limit"},
       {"too many ticks", [&] { manager.Calendar("charge", 10'001); }, "InvalidArgument", "count"},
       {"a loud level", [&] { manager.SetLogLevel("loud"); }, "InvalidArgument", "trace, debug"},
       {"no call", [&] { manager.CallReceipt(4711); }, "NotFound", "there is no call 4711"},
@@ -325,10 +328,11 @@ TEST_CASE("outcomes of the past are asked of the ledger, whatever their text is 
     return std::vector{record};
   };
   setup.start();
-  const auto runs = setup.manager().History("charge", us(noon - 1h), "failed", 7);
+  const auto runs = setup.manager().History("charge", us(noon - 1h), us(noon + 1h), "failed", 7);
   const auto query = asked.get().at(0);
   CHECK(query.job == "charge");
   CHECK(query.since == noon - 1h);
+  CHECK(query.until == noon + 1h);
   CHECK(query.outcome == "failed");
   CHECK(query.limit == 7);
   REQUIRE(runs.size() == 1);
@@ -402,7 +406,7 @@ TEST_CASE("a database that is away is an error by name") {
     throw Unavailable("postgres", "connection refused");
   };
   setup.start();
-  const BusError error = error_of([&] { setup.manager().History("", 0, "", 1); });
+  const BusError error = error_of([&] { setup.manager().History("", 0, 0, "", 1); });
   CHECK(error.name == "Unavailable");
   CHECK(error.message == "connection refused");
 }
