@@ -10,7 +10,7 @@ namespace saathii::control::test {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 
 /// Until the minute's tick has run.
 void run_a_tick(Daemon& daemon, FakeWork& work, int minute) {
@@ -191,7 +191,7 @@ TEST_CASE("a bus that is not wanted is not looked for") {
     daemon.stop();
     said = captured.text();
   }
-  CHECK_THAT(said, Contains("not on D-Bus: control.bus is \"none\""));
+  CHECK_THAT(said, ContainsSubstring("not on D-Bus: control.bus is \"none\""));
   CHECK(count(said, "warning") == 0);
 }
 

@@ -6,7 +6,7 @@ namespace saathii::control::test {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 using Strings = std::vector<std::string>;
 
 std::uint64_t us(Instant moment) {
@@ -134,8 +134,9 @@ TEST_CASE("pausing is kept before it is answered, and only what changed is told"
   for (const std::string& line : setup.ear.lines()) {
     CHECK_FALSE(line.starts_with("changed badges"));
     if (line.starts_with("changed charge")) {
-      CHECK_THAT(line, Contains(" NextRun Paused PausedBy PausedSince"));
-      CHECK_THAT(line, !Contains("State") && !Contains("Kind") && !Contains("Last"));
+      CHECK_THAT(line, ContainsSubstring(" NextRun Paused PausedBy PausedSince"));
+      CHECK_THAT(line, !ContainsSubstring("State") && !ContainsSubstring("Kind") &&
+                           !ContainsSubstring("Last"));
     }
   }
   job.Resume();
@@ -150,8 +151,8 @@ TEST_CASE("a pause that cannot be kept for the next start says so") {
   setup.start();
   const BusError error = error_of([&] { setup.manager().Pause("charge"); });
   CHECK(error.name == "Failed");
-  CHECK_THAT(error.message,
-             Contains("charge is paused, but only until saathiid ends") && Contains("disk full"));
+  CHECK_THAT(error.message, ContainsSubstring("charge is paused, but only until saathiid ends") &&
+                                ContainsSubstring("disk full"));
   CHECK(setup.client->job("charge").Paused());
 }
 
@@ -212,7 +213,7 @@ TEST_CASE("what is asked wrongly gets an error by name") {
     INFO(wrong.what);
     const BusError error = error_of(wrong.call);
     CHECK(error.name == wrong.error);
-    CHECK_THAT(error.message, Contains(wrong.message));
+    CHECK_THAT(error.message, ContainsSubstring(wrong.message));
   }
   CHECK(setup.charge->calls().empty());
 }

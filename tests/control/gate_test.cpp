@@ -7,7 +7,7 @@ namespace saathii::control::test {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 using Says = FakePolkit::Says;
 
 /// A daemon that trusts nobody, and a polkit.
@@ -101,11 +101,11 @@ TEST_CASE("what polkit does not allow is not done") {
   polkit.fake.say(Says::no);
   const BusError no = error_of([&] { setup.manager().Reload(); });
   CHECK(no.name == "NotAuthorized");
-  CHECK_THAT(no.message, Contains("com.saathiiapp.tasks1.reload is not allowed"));
+  CHECK_THAT(no.message, ContainsSubstring("com.saathiiapp.tasks1.reload is not allowed"));
   polkit.fake.say(Says::password);
   const BusError password = error_of([&] { setup.manager().Reload(); });
   CHECK(password.name == "NotAuthorized");
-  CHECK_THAT(password.message, Contains("password"));
+  CHECK_THAT(password.message, ContainsSubstring("password"));
   CHECK(reloads.get() == 0);
   CHECK(error_of([&] { setup.manager().Pause("charge"); }).name == "NotAuthorized");
   CHECK_FALSE(setup.client->job("charge").Paused());
@@ -127,7 +127,7 @@ TEST_CASE("without polkit only the trusted may, and are told so") {
   setup.start();
   const BusError error = error_of([&] { setup.manager().Run("charge", 0); });
   CHECK(error.name == "NotAuthorized");
-  CHECK_THAT(error.message, Contains("there is no polkit to ask"));
+  CHECK_THAT(error.message, ContainsSubstring("there is no polkit to ask"));
   CHECK(setup.daemon.works.at("charge").calls().empty());
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("a polkit that does not answer holds up nobody else, and not for ever"
   setup.manager().ListJobs();
   const BusError error = waiting.error();
   CHECK(error.name == "NotAuthorized");
-  CHECK_THAT(error.message, Contains("did not answer in time"));
+  CHECK_THAT(error.message, ContainsSubstring("did not answer in time"));
   CHECK(polkit.fake.state.wait([](const FakePolkit::State& state) {
     return state.cancelled.size() == 1 && state.cancelled[0] == state.questions.at(0).cancellation;
   }));
@@ -158,7 +158,7 @@ TEST_CASE("a caller that allows a person to be asked for a password is waited fo
   REQUIRE(polkit.fake.wait_for_questions(1));
   // Whoever came later and cannot wait is refused by now.
   Waiting impatient(setup.bus.address());
-  CHECK_THAT(impatient.error().message, Contains("did not answer in time"));
+  CHECK_THAT(impatient.error().message, ContainsSubstring("did not answer in time"));
   polkit.fake.allow_unanswered();
   CHECK(patient.error().name.empty());
   const auto questions = polkit.fake.state.get().questions;
