@@ -365,7 +365,7 @@ void JobLoop::write_off(const std::vector<schedule::WrittenOff>& ticks, bool old
     record.last_scheduled_at = tick.last;
     record.ticks = tick.ticks;
     record.outcome = tick.outcome;
-    record.reason = tick.details.empty() ? tick.reason : tick.reason + ": " + tick.details;
+    record.reason = tick.full_reason();
     records.push_back(std::move(record));
   }
   log_written_off(name(), ticks);

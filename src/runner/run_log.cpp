@@ -129,7 +129,7 @@ void log_written_off(const std::string& job, const std::vector<schedule::Written
                 {"TICKS", std::to_string(count)},
                 {"SCHEDULED_AT", to_iso8601(oldest->first)},
                 {"LAST_SCHEDULED_AT", to_iso8601(newest->last)},
-                {"DETAILS", newest->details}});
+                {"REASON", newest->full_reason()}});
   }
 }
 

@@ -100,6 +100,10 @@ struct WrittenOff {
   Outcome outcome;           ///< skipped, coalesced or missed
   std::string reason;        ///< for the operator; the same each time that it is the reason
   std::string details = {};  ///< what differs: moments, how late
+
+  [[nodiscard]] std::string full_reason() const {
+    return details.empty() ? reason : reason + ": " + details;
+  }
 };
 
 /// What to do now.
