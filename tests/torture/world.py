@@ -1,0 +1,197 @@
+"""The stage of a campaign: servers, daemons that are started again like a service,
+a proxy between each daemon and each server, and the platform's API."""
+
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import psycopg2
+
+from people import People
+from platform_api import PlatformApi
+from proxy import Proxy
+from support import PROGRAM, SOURCE, Postgres, Redis, environment, wait_until
+
+MINUTE_S = 3
+STALE_S = 60
+GRACE_S = 10
+RATES = {"audio": 10, "video": 60}
+
+CONFIG = """
+[postgres]
+url = "{database}"
+connect_timeout = "2s"
+statement_timeout = "5s"
+lock_timeout = "1s"
+tcp_user_timeout = "3s"
+[redis]
+url = "{redis}"
+[service]
+drain_timeout = "2s"
+[rates]
+increment = "{minute}s"
+[jobs.coin_deduction]
+every = "1s"
+timeout = "8s"
+stale_after = "{stale}s"
+batch_size = {batch_size}
+retry_backoff = "100ms"
+retry_backoff_cap = "500ms"
+[jobs.presence_cleanup]
+every = "2s"
+[jobs.call_cleanup]
+every = "3s"
+timeout = "8s"
+grace = "{grace}s"
+stale_after = "{stale}s"
+[jobs.badge_assignment]
+every = "15s"
+[jobs.log_rotation]
+every = "10s"
+folders = ["{logs}"]
+"""
+
+
+class Instance:
+    """One saathiid behind proxies of its own. What ends is started again."""
+
+    def __init__(self, world, number):
+        self.world = world
+        self.folder = world.folder / f"d{number}"
+        self.folder.mkdir(mode=0o755)
+        (self.folder / "pg").mkdir(mode=0o755)
+        self.config = self.folder / "saathiid.toml"
+        self.postgres = Proxy(self.folder / "pg/.s.PGSQL.5432",
+                              world.postgres.folder / ".s.PGSQL.5432")
+        self.redis = Proxy(self.folder / "redis.sock", world.redis.path)
+        self.write_config()
+        self.log = (world.folder / f"saathiid-{number}.log").open("a")
+        self.wanted = True
+        self.starts = 0
+        self.env = {}
+        self.process = None
+        self.lock = threading.Lock()
+        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self.supervisor.start()
+
+    def write_config(self, batch_size=5000):
+        self.config.write_text(CONFIG.format(
+            database=f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
+            redis=f"unix://{self.folder}/redis.sock", minute=MINUTE_S, stale=STALE_S,
+            grace=GRACE_S, batch_size=batch_size, logs=self.world.logs))
+
+    def _supervise(self):
+        while self.wanted:
+            with self.lock:
+                self.process = subprocess.Popen(
+                    [*self.world.wrapper, PROGRAM, "--config", str(self.config)],
+                    stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                    env=environment(**self.env))
+                self.starts += 1
+            self.process.wait()
+            time.sleep(0.2)
+
+    def signal(self, number):
+        with self.lock:
+            if self.process is not None and self.process.poll() is None:
+                self.process.send_signal(number)
+
+    def stop(self):
+        self.wanted = False
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        self.supervisor.join(60)
+        self.signal(signal.SIGKILL)
+        self.postgres.close()
+        self.redis.close()
+        self.log.close()
+
+
+class World:
+    """Owns everything; stop() leaves nothing behind."""
+
+    def __init__(self, daemons, seed, live_calls):
+        # Short, because a socket's path must fit in 107 bytes.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="saathii-t-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self.logs = self.folder / "logs"
+        self.logs.mkdir()
+        self.wrapper = []
+        self.instances = []
+        self.people = None
+        self.postgres = Postgres(self.folder)
+        self.redis = Redis(self.folder)
+        self.postgres.start()
+        self.redis.start()
+        self.database = self.postgres.create("torture")
+        self.migrate()
+        self.people = People(self.api, seed, live_calls)
+        self.people.prepare()
+        for number in range(1, daemons + 1):
+            self.instances.append(Instance(self, number))
+        self.people.start()
+
+    def migrate(self):
+        config = self.folder / "owner.toml"
+        config.write_text(CONFIG.format(
+            database=self.database, redis=self.redis.url(), minute=MINUTE_S, stale=STALE_S,
+            grace=GRACE_S, batch_size=1, logs=self.logs))
+        subprocess.run([PROGRAM, "--config", str(config), "--migrate"], check=True,
+                       env=environment(), stdout=subprocess.DEVNULL)
+        self.postgres.query((SOURCE / "deploy/saathiid-role.sql").read_text(), "torture")
+
+    def api(self):
+        """A connection of the platform's own, past every proxy."""
+        return PlatformApi(self.database, self.redis.url(), RATES["audio"], RATES["video"])
+
+    def connect(self):
+        return psycopg2.connect(self.database, application_name="campaign")
+
+    def runs_since(self, moment):
+        """How many runs of each job that charges or ends began after the moment, and succeeded."""
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT job, count(*) FROM saathii_tasks.job_run WHERE outcome = 'succeeded'"
+                    " AND started_at > %s AND job IN ('coin_deduction', 'call_cleanup',"
+                    " 'presence_cleanup') GROUP BY job", (moment,))
+                return dict(cursor.fetchall())
+        finally:
+            connection.close()
+
+    def now(self):
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT clock_timestamp()")
+                return cursor.fetchone()[0]
+        finally:
+            connection.close()
+
+    def calm(self):
+        """Nobody acts any more; until the jobs have done all that is due."""
+        self.people.pause()
+        began = self.now()
+
+        def settled():
+            runs = self.runs_since(began)
+            return (runs.get("coin_deduction", 0) >= 3 and runs.get("call_cleanup", 0) >= 2
+                    and runs.get("presence_cleanup", 0) >= 1)
+
+        wait_until("the jobs to have done what is due", settled)
+
+    def stop(self):
+        if self.people is not None:
+            self.people.stop()
+        for instance in self.instances:
+            instance.stop()
+        self.postgres.stop(signal.SIGQUIT)
+        self.redis.stop()
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
