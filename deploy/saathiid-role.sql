@@ -1,7 +1,13 @@
--- The least that the daemon needs. Run it as the owner of the platform's
--- database, after `saathiid --migrate`, and again after every upgrade:
+-- The least that the daemon needs. Run it as the owner of the platform's tables,
+-- after `saathiid --migrate`, and again after every upgrade:
 --   psql "$OWNER_URL" -f saathiid-role.sql
--- Then give the role a password of its own: \password saathiid
+-- The first time it makes the role, which takes a superuser or a role with
+-- CREATEROLE: if the owner is neither, let one of them run
+--   CREATE ROLE saathiid LOGIN;
+-- before. Then give the role a password of its own: \password saathiid
+-- OWNER_URL holds no password, which all users of the host could see meanwhile:
+-- that one is in ~/.pgpass or in PGPASSWORD.
+\set ON_ERROR_STOP on
 DO $$
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'saathiid') THEN

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "app/alert_file.hpp"
 #include "app/command_line.hpp"
 #include "app/http_face.hpp"
 #include "app/once.hpp"
@@ -29,6 +30,10 @@ namespace {
 using namespace saathii;
 
 constexpr Duration heartbeat = std::chrono::seconds{10};
+constexpr std::chrono::seconds last_lines_grace{2};
+/// The last alerts and lines of log files, and what a loaded machine adds.
+constexpr Duration after_the_loop =
+    alert::Face::shutdown_grace + last_lines_grace + std::chrono::seconds{10};
 
 /// Everything that the daemon is made of, in the order in which it is needed.
 int serve(const config::Config& config, const std::string& file, ServerState& postgres_state,
@@ -36,11 +41,12 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   const std::vector<const ServerState*> servers = {&postgres_state, &redis_state};
   postgres::RunLedger ledger{pool, config.service};
   systemd::Notifier notifier;
-  systemd::Face face{notifier, servers, tz::locate_zone(config.platform.timezone)};
   const app::PauseFile pauses = app::PauseFile::in_state_folder();
   runner::SystemClock clock;
   runner::Options options;
   options.drain_timeout = config.service.drain_timeout;
+  systemd::Face face{notifier, servers, tz::locate_zone(config.platform.timezone),
+                     runner::longest_stop(options) + after_the_loop};
   options.heartbeat = systemd::Face::heartbeat_interval(notifier, heartbeat);
   options.paused = pauses.load();
   options.ledger.prepare = [&](const std::stop_token& stop) {
@@ -55,16 +61,18 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   runner::SideWorker& inquiries = runner.add_side_worker(16);
   health::Monitor health{runner, servers, disks};
   runner.add_observer(health);
+  app::AlertKeeper told{runner.loop(), files, app::AlertFile::in_state_folder()};
+  alert::Face alerts{app::around_alerts(runner, told)};
   app::HttpFace http{{runner,
                       health,
                       pool,
+                      alerts,
                       {{"files", &files}, {"disks", &disks}, {"inquiries", &inquiries}},
                       options.ledger.queue_limit}};
   runner.add_observer(http);
   control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
                     {.bus = config.control.bus}};
   runner.add_observer(bus);
-  alert::Face alerts{app::around_alerts(runner)};
   runner.add_observer(alerts);
   health.on_change([&](const health::Report& report) {
     face.set_failing(app::failing(report));
@@ -72,6 +80,7 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   });
   const auto follow = [&](const config::Config& changed) {
     app::set_log_level(changed);
+    face.set_zone(tz::locate_zone(changed.platform.timezone));
     log::write_files(changed.log.files);
     health.configure(changed.health, app::log_folders(changed),
                      tz::locate_zone(changed.platform.timezone));
@@ -87,8 +96,10 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
     });
   }
   const runner::Ending ending = runner.run();
+  told.loop_has_ended();
   alerts.finish();
   if (ending.stuck) {
+    log::finish_files(last_lines_grace);
     ::_exit(ending.exit_code);
   }
   return ending.exit_code;
@@ -153,12 +164,14 @@ int main(int argc, char** argv) {
   if (parsed.exit_code) {
     return *parsed.exit_code;
   }
+  int code = app::exit_failure;
   try {
-    return act(parsed.command);
+    code = act(parsed.command);
   } catch (const std::exception& error) {
     log::error(
         log::Message::fault,
         std::string{"saathiid ends because of a fault that it does not expect: "} + error.what());
-    return app::exit_failure;
   }
+  log::finish_files(last_lines_grace);
+  return code;
 }

@@ -102,7 +102,9 @@ class Server:
         database = self._opened(name)
         database.execute((ROOT / "tests/platform/schema.sql").read_text(encoding="utf-8"))
         self.program.run(["--migrate"], self.config(database.owner_url, {}))
-        database.execute((ROOT / "deploy/saathiid-role.sql").read_text(encoding="utf-8"))
+        role = (ROOT / "deploy/saathiid-role.sql").read_text(encoding="utf-8")
+        # But for psql's own command.
+        database.execute(role.partition("\\set ON_ERROR_STOP on\n")[2])
         return database
 
     def create_loaded(self, name, calls, start, spread, seen, own_clock=None):

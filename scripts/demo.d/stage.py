@@ -290,7 +290,9 @@ def prepare(given, folder):
                {"DATABASE_URL": given.database_url}, "saathiid --migrate")
     with contextlib.closing(psycopg2.connect(given.database_url)) as connection:
         with connection, connection.cursor() as cursor:
-            cursor.execute((ROOT / "deploy" / "saathiid-role.sql").read_text(encoding="utf-8"))
+            role = (ROOT / "deploy" / "saathiid-role.sql").read_text(encoding="utf-8")
+            # But for psql's own command.
+            cursor.execute(role.partition("\\set ON_ERROR_STOP on\n")[2])
     return api, sample, config
 
 

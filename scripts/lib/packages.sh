@@ -45,6 +45,13 @@ saathii_install_as_root() (
   export DEBIAN_FRONTEND=noninteractive
   guard=/usr/sbin/policy-rc.d
   cluster_conf=/etc/postgresql-common/createcluster.conf
+  # One at a time: a second one would take the first one's guard for the system's,
+  # and put it back for good.
+  exec 9>/run/saathii-packages.lock
+  if ! flock -w 1800 9; then
+    echo "Another script has been installing packages for half an hour." >&2
+    return 1
+  fi
   kept=$(mktemp -d)
   guarded=no
   conf_changed=no
@@ -65,7 +72,7 @@ saathii_install_as_root() (
 
   apt() {
     if ! apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" \
-      >"$kept/log" 2>&1 </dev/null; then
+      >"$kept/log" 2>&1 </dev/null 9>&-; then
       tail -n 20 "$kept/log" >&2
       return 1
     fi

@@ -17,6 +17,7 @@
 #include <optional>
 #include <system_error>
 
+#include "saathii/base/descriptor.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii::alert {
@@ -34,24 +35,6 @@ using Steady = std::chrono::steady_clock;
 [[noreturn]] void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int number = -1) : number_(number) {}
-  ~Descriptor() { reset(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  void reset(int number = -1) {
-    if (number_ >= 0) {
-      ::close(number_);
-    }
-    number_ = number;
-  }
-  [[nodiscard]] int get() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// What it reads: a file in memory, so that nobody waits for it to read.
 void fill_input(Descriptor& input, const std::string& text) {
@@ -315,8 +298,10 @@ class Command final : public Channel {
               fmt::format("{} was ended, because {}{}", settings_.run.front(), why, said)};
     }
     if (how.si_code != CLD_EXITED || how.si_status != 0) {
-      return {Verdict::Kind::retry,
-              fmt::format("{} ended with {}{}", settings_.run.front(), describe(how), said)};
+      return {
+          .kind = Verdict::Kind::retry,
+          .detail = fmt::format("{} ended with {}{}", settings_.run.front(), describe(how), said),
+          .is_letters_own = true};
     }
     if (!output.empty()) {
       log::debug(fmt::format("{} said: {}", settings_.run.front(), output));

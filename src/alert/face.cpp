@@ -21,6 +21,16 @@ Duration limit_of(const config::Job& job, const config::Alerts& settings) {
   return job.run.timeout * settings.long_running_percent / 100;
 }
 
+std::vector<std::string> enabled_jobs(const config::Config& config) {
+  std::vector<std::string> names;
+  for (const config::Job& job : config.jobs) {
+    if (job.enabled) {
+      names.push_back(job.name);
+    }
+  }
+  return names;
+}
+
 bool same_channel(std::string_view name, const config::Alerts& one, const config::Alerts& other) {
   if (name == "command") {
     return one.command == other.command;
@@ -50,6 +60,10 @@ void Face::configure(const config::Config& config) {
     limits_[job.name] = limit_of(job, config.alerts);
   }
   rules_.configure(config.alerts);
+  if (!settings_) {
+    rules_.restore(around_.kept, around_.now());
+    rules_.keep_jobs(enabled_jobs(config), around_.now());
+  }
   enabled_ = false;
   for (std::size_t i = 0; i < couriers_.size(); ++i) {
     // What is on its way is not to be broken off for another's sake.
@@ -64,6 +78,11 @@ void Face::configure(const config::Config& config) {
 
 void Face::health_changed(const health::Report& report) {
   rules_.health_changed(report, around_.now());
+  look_soon();
+}
+
+void Face::armed(std::size_t /*jobs*/) {
+  rules_.armed(around_.now());
   look_soon();
 }
 
@@ -138,6 +157,9 @@ void Face::look() {
     for (const auto& courier : couriers_) {
       courier->post(letter);
     }
+  }
+  if (around_.keep) {
+    around_.keep(rules_.told());
   }
 }
 

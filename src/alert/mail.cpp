@@ -29,6 +29,7 @@ struct Reply {
   std::string text;
 
   [[nodiscard]] bool accepts() const { return code >= 200 && code < 300; }
+  [[nodiscard]] bool puts_off() const { return code >= 400 && code < 500; }
   [[nodiscard]] bool refuses() const { return code >= 500; }
 };
 
@@ -214,25 +215,26 @@ class Mail final : public Channel {
     }
     const Reply& last = conversation.last();
     const std::string said = scrub(last.text, {password});
-    switch (code) {
-      case CURLE_LOGIN_DENIED:
-        return {Verdict::Kind::refused,
-                fmt::format("{} refuses the user or the password ({}): correct user and the "
-                            "password's file of [alerts.mail]",
-                            place_, said)};
-      case CURLE_USE_SSL_FAILED:
-        return {Verdict::Kind::refused,
-                fmt::format("{} offers no encryption (STARTTLS): see starttls of [alerts.mail]",
-                            place_)};
-      default:
-        break;
+    // Either may be refused for now (454) or for good.
+    if (code == CURLE_LOGIN_DENIED && !last.puts_off()) {
+      return {Verdict::Kind::refused,
+              fmt::format("{} refuses the user or the password ({}): correct user and the "
+                          "password's file of [alerts.mail]",
+                          place_, said)};
+    }
+    if (code == CURLE_USE_SSL_FAILED && !last.puts_off()) {
+      return {
+          Verdict::Kind::refused,
+          fmt::format("{} offers no encryption (STARTTLS): see starttls of [alerts.mail]", place_)};
     }
     if (conversation.is_mail_refused()) {
       return {Verdict::Kind::refused, fmt::format("{} refuses the mail: {}", place_, said)};
     }
     const std::string error = scrub(one_line(transfer.error(code), max_reply_bytes), {password});
-    return {Verdict::Kind::retry,
-            fmt::format("{}: {}{}", place_, error, last.code >= 400 ? " (" + said + ")" : "")};
+    return {
+        .kind = Verdict::Kind::retry,
+        .detail = fmt::format("{}: {}{}", place_, error, last.code >= 400 ? " (" + said + ")" : ""),
+        .is_letters_own = last.puts_off() && !conversation.recipients().empty()};
   }
 
   /// What it means for each recipient, and so for the letter.
@@ -256,8 +258,9 @@ class Mail final : public Channel {
       }
     }
     if (!put_off.empty()) {
-      return {Verdict::Kind::retry,
-              fmt::format("the server puts off {}", fmt::join(put_off, ", "))};
+      return {.kind = Verdict::Kind::retry,
+              .detail = fmt::format("the server puts off {}", fmt::join(put_off, ", ")),
+              .is_letters_own = true};
     }
     return is_left ? failed : conclude(delivery);
   }

@@ -51,6 +51,16 @@ std::string_view to_string(Kind kind) {
   return "unhealthy";
 }
 
+std::optional<Kind> parse_kind(std::string_view text) {
+  for (const Kind kind :
+       {Kind::failed, Kind::missed, Kind::long_running, Kind::stuck, Kind::unhealthy}) {
+    if (text == to_string(kind)) {
+      return kind;
+    }
+  }
+  return std::nullopt;
+}
+
 bool Rules::wants(std::string_view word) const {
   return std::find(settings_.on.begin(), settings_.on.end(), word) != settings_.on.end();
 }
@@ -63,9 +73,11 @@ bool Rules::wants(const Key& key) const {
   return watched && wants(to_string(key.kind));
 }
 
+/// Also while its recovery is not sent: health may not have seen that yet.
 bool Rules::is_known_to_suffer(const std::string& job) const {
   return std::any_of(alerts_.begin(), alerts_.end(), [&](const auto& entry) {
-    return entry.first.subject == job && entry.first.kind != Kind::unhealthy && entry.second.open;
+    return entry.first.subject == job && entry.first.kind != Kind::unhealthy &&
+           (entry.second.open || entry.second.told);
   });
 }
 
@@ -142,6 +154,9 @@ void Rules::tick_ended(const runner::Record& record, Time now) {
   if (run != runs_.end() && run->second.run_id == record.run_id) {
     runs_.erase(run);
   }
+  if (record.as_of) {
+    return;  // whoever asked for it hears of it, and it mends nothing of now
+  }
   switch (record.outcome) {
     case Outcome::succeeded:
       for (const Kind kind : {Kind::failed, Kind::missed, Kind::long_running}) {
@@ -176,37 +191,100 @@ void Rules::released(const std::string& job, Time now) {
   over({job, Kind::stuck}, {.at = now.wall, .reason = "its run has come back"});
 }
 
+bool Rules::is_failing(const std::string& check) const {
+  return std::any_of(report_.findings.begin(), report_.findings.end(), [&](const auto& finding) {
+    return finding.level == health::Level::failing && finding.check == check;
+  });
+}
+
 void Rules::health_changed(const health::Report& report, Time now) {
-  const auto failing = [&](const std::string& check) {
-    return std::any_of(report.findings.begin(), report.findings.end(), [&](const auto& finding) {
-      return finding.level == health::Level::failing && finding.check == check;
-    });
-  };
+  report_ = report;
+  judge_health(now, true);
+}
+
+/// No news: what was passed over before may count now, by other settings or
+/// because what hid it is over.
+void Rules::judge_health(Time now, bool is_news) {
+  const bool settled = armed_ && now.steady - *armed_ >= settling;
   for (const auto& [key, alert] : alerts_) {
-    if (key.kind == Kind::unhealthy && alert.open && !failing(key.subject)) {
+    if (key.kind == Kind::unhealthy && alert.open && (!alert.before || settled) &&
+        !is_failing(key.subject)) {
       over(key, {.at = now.wall, .reason = "it is no longer failing"});
     }
   }
-  for (const health::Finding& finding : report.findings) {
+  for (const health::Finding& finding : report_.findings) {
     if (finding.level != health::Level::failing) {
       continue;
     }
     const Key key{finding.check, Kind::unhealthy};
     const auto known = alerts_.find(key);
     const bool is_new = known == alerts_.end() || !known->second.open;
-    if (const std::string job = job_of(key.subject);
-        is_new && !job.empty() && is_known_to_suffer(job)) {
+    if (!is_new && known->second.before) {
+      known->second.before = false;  // it goes on, as people know
+      known->second.detail = {.at = now.wall, .reason = finding.message};
       continue;
     }
-    Detail detail{.at = now.wall, .reason = finding.message};
-    happened(key, is_new ? 1 : 0, std::move(detail), now);
+    const std::string job = job_of(key.subject);
+    if (is_new &&
+        ((!job.empty() && is_known_to_suffer(job)) || (!is_news && alerts_.size() >= max_alerts))) {
+      continue;
+    }
+    if (is_new || is_news) {
+      happened(key, is_new ? 1 : 0, {.at = now.wall, .reason = finding.message}, now);
+    }
+  }
+}
+
+std::vector<Told> Rules::told() const {
+  std::vector<Told> all;
+  for (const auto& [key, alert] : alerts_) {
+    if (alert.told) {
+      all.push_back({key.subject, key.kind, alert.id, alert.since});
+    }
+  }
+  return all;
+}
+
+void Rules::restore(const std::vector<Told>& told, Time now) {
+  for (const Told& each : told) {
+    const Key key{each.subject, each.kind};
+    if (!wants(key) || alerts_.contains(key) || alerts_.size() >= max_alerts) {
+      continue;
+    }
+    Alert alert;
+    alert.id = each.id;
+    alert.since = each.since;
+    alert.open = true;
+    alert.told = true;
+    alert.before = true;
+    alert.messages = 1;
+    alert.last_sent = now.steady;
+    alert.detail.at = each.since;
+    alerts_.emplace(key, std::move(alert));
+    if (key.kind == Kind::stuck) {
+      over(key, {.at = now.wall, .reason = "its run is gone, since saathiid was started anew"});
+    }
   }
 }
 
 void Rules::remember(const runner::Record& last_run, Time now) {
+  if (last_run.outcome == Outcome::succeeded) {
+    const Detail detail{.at = last_run.finished_at.value_or(last_run.scheduled_at),
+                        .reason = last_run.reason,
+                        .outcome = last_run.outcome,
+                        .run_id = last_run.run_id,
+                        .scheduled_at = last_run.last_scheduled_at};
+    for (const Kind kind : {Kind::failed, Kind::missed, Kind::long_running}) {
+      const auto known = alerts_.find({last_run.job, kind});
+      if (known != alerts_.end() && known->second.before && known->second.since <= detail.at) {
+        over(known->first, detail);
+      }
+    }
+    return;
+  }
   const Key key{last_run.job, Kind::failed};
-  const bool failed = last_run.outcome == Outcome::failed || last_run.outcome == Outcome::timed_out;
-  if (!failed || !wants(key) || alerts_.contains(key) || alerts_.size() >= max_alerts) {
+  if (!schedule::is_failure(last_run.outcome) || !wants(key) || alerts_.contains(key) ||
+      alerts_.size() >= max_alerts) {
     return;
   }
   Alert alert;
@@ -389,6 +467,7 @@ void Rules::forget_closed(Time now) {
 
 std::vector<Message> Rules::look(Time now) {
   find_long_running(now);
+  judge_health(now, false);
   while (!sent_.empty() && now.steady - sent_.front() >= rate_window) {
     sent_.pop_front();
   }

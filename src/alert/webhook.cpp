@@ -38,6 +38,12 @@ class Webhook final : public Channel {
     std::string token;
     try {
       token = read_password(settings_.token).value_or("");
+      if (!token.empty() && !config::keeps_secrets(settings_.url)) {
+        return {Verdict::Kind::refused,
+                place_ +
+                    " is not sent the token, which anybody on the way could read: use https:// "
+                    "in url of [alerts.webhook], or take the token away"};
+      }
       return post(*delivery.letter, token, stop);
     } catch (const std::exception& error) {
       return {Verdict::Kind::retry, scrub(error.what(), {token, path_of(settings_.url)})};
@@ -83,7 +89,7 @@ class Webhook final : public Channel {
       return {};
     }
     if (status >= 500 || status == 408 || status == 425 || status == 429) {
-      return {Verdict::Kind::retry, said, transfer.retry_after()};
+      return {Verdict::Kind::retry, said, transfer.retry_after(), true};
     }
     if (status >= 300 && status < 400) {
       return {Verdict::Kind::refused,

@@ -41,6 +41,11 @@ http::Sample HttpFace::look() const {
   }
   const postgres::Pool::Use use = parts_.pool.use();
   sample.sessions = {use.idle, use.leased, use.waiting, use.limit};
+  for (const auto& [name, counts] : parts_.alerts.counts()) {
+    sample.alert_channels.push_back({name, counts.delivered, counts.given_up + counts.dropped,
+                                     counts.tries_failed, counts.waiting});
+  }
+  sample.alerts_open = parts_.alerts.open();
   sample.loop_lag = parts_.runner.loop_lag();
   return sample;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "saathii/alert/face.hpp"
 #include "saathii/config/config.hpp"
 #include "saathii/health/monitor.hpp"
 #include "saathii/http/metrics.hpp"
@@ -21,6 +22,7 @@ class HttpFace final : public runner::Observer {
     runner::Runner& runner;
     const health::Monitor& health;
     const postgres::Pool& pool;
+    const alert::Face& alerts;
     std::vector<std::pair<std::string, const runner::SideWorker*>> workers;  ///< by their names
     std::size_t outcomes_limit = 0;  ///< of the run ledger's queue
   };

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <string>
 
 #include "saathii/runner/job_view.hpp"
+#include "state_file.hpp"
 
 namespace saathii::app {
 
@@ -16,7 +16,7 @@ class PauseFile {
 
   /// In the first folder of $STATE_DIRECTORY; without one, nothing is kept.
   [[nodiscard]] static PauseFile in_state_folder();
-  explicit PauseFile(std::filesystem::path file) : file_(std::move(file)) {}
+  explicit PauseFile(StateFile file) : file_(std::move(file)) {}
 
   /// A file that cannot be read or understood is told in the log: nothing is
   /// paused then.
@@ -27,7 +27,7 @@ class PauseFile {
   void save(const Pauses& pauses) const;
 
  private:
-  std::filesystem::path file_;
+  StateFile file_;
 };
 
 }  // namespace saathii::app

@@ -75,7 +75,7 @@ std::string failing(const health::Report& report) {
   return worst.check + ": " + worst.message;
 }
 
-alert::Face::Around around_alerts(runner::Runner& runner) {
+alert::Face::Around around_alerts(runner::Runner& runner, AlertKeeper& keeper) {
   return {.now =
               [&runner] {
                 return alert::Time{runner.clock().now(), runner.clock().steady_now()};
@@ -84,7 +84,9 @@ alert::Face::Around around_alerts(runner::Runner& runner) {
               [&runner](std::function<void()> call) {
                 boost::asio::post(runner.loop(), std::move(call));
               },
-          .jobs = [&runner] { return runner.jobs(); }};
+          .jobs = [&runner] { return runner.jobs(); },
+          .keep = [&keeper](std::vector<alert::Told> told) { keeper.keep(std::move(told)); },
+          .kept = keeper.load()};
 }
 
 }  // namespace saathii::app

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "alert_file.hpp"
 #include "pause_file.hpp"
 #include "reloader.hpp"
 #include "saathii/alert/face.hpp"
@@ -35,7 +36,7 @@ struct DeskParts {
 /// The worst that is failing, in a sentence; empty: nothing is.
 [[nodiscard]] std::string failing(const health::Report& report);
 
-/// What alerts ask of the daemon. The runner outlives them.
-[[nodiscard]] alert::Face::Around around_alerts(runner::Runner& runner);
+/// What alerts ask of the daemon. Both outlive them.
+[[nodiscard]] alert::Face::Around around_alerts(runner::Runner& runner, AlertKeeper& keeper);
 
 }  // namespace saathii::app

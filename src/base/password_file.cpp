@@ -11,6 +11,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "saathii/base/descriptor.hpp"
 #include "saathii/log/log.hpp"
 
 namespace saathii {
@@ -21,20 +22,6 @@ namespace {
                          const std::string& what_to_do) {
   throw PasswordUnreadable("the " + name + " file " + file + " " + why + ": " + what_to_do);
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return number_; }
-
- private:
-  int number_;
-};
 
 /// More files than there are keys to name one are not remembered.
 constexpr std::size_t max_warned = 16;

@@ -66,6 +66,12 @@ void check_webhook(const AlertWebhook& webhook, Findings& findings) {
                  "alerts.webhook.token_header: found another form; allowed: a header with {token} "
                  "in it, such as \"Authorization: Bearer {token}\"");
   }
+  if (!webhook.token.file.empty() && !webhook.url.empty() && !keeps_secrets(webhook.url)) {
+    findings.add(
+        findings.place("alerts.webhook.url"),
+        "alerts.webhook.url: the token would be sent where anybody on the way can read it; "
+        "allowed with a token: https://, or http:// to this host alone");
+  }
 }
 
 /// A password that anybody on the way can read is none.
@@ -92,7 +98,8 @@ void check_mail_password(const AlertMail& mail, const SmtpAddress& server, Findi
 
 void check_mail(const AlertMail& mail, Findings& findings) {
   if (mail.smtp.empty()) {
-    if (!mail.to.empty()) {
+    // One that is there but wrong has been told of.
+    if (!mail.to.empty() && findings.place("alerts.mail.smtp").line == 0) {
       findings.add(findings.place("alerts.mail.to"),
                    "alerts.mail.to: nothing says by which server; allowed: with "
                    "alerts.mail.smtp, such as \"smtps://mail.example.org\"");

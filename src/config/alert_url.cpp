@@ -81,11 +81,15 @@ std::string_view take_scheme(std::string_view& url, std::string_view plain,
   return {};
 }
 
+/// This very machine. "127.example.org" is another one.
+bool is_local_host(std::string_view host) {
+  return host == "localhost" || host == "[::1]" ||
+         (host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos);
+}
+
 }  // namespace
 
-bool SmtpAddress::is_local() const {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
-}
+bool SmtpAddress::is_local() const { return is_local_host(host); }
 
 std::optional<SmtpAddress> parse_smtp_url(std::string_view url, std::string& error) {
   constexpr std::string_view allowed = "; allowed: smtps://host[:port] or smtp://host[:port]";
@@ -124,6 +128,13 @@ bool is_webhook_url(std::string_view url, std::string& error) {
   }
   error += allowed;
   return false;
+}
+
+bool keeps_secrets(std::string_view webhook_url) {
+  std::string ignored;
+  if (take_scheme(webhook_url, "http", "https") == "https") return true;
+  const auto place = read_place(webhook_url.substr(0, webhook_url.find_first_of("/?#")), ignored);
+  return place && is_local_host(place->host);
 }
 
 std::string mask_webhook_url(std::string_view url) {

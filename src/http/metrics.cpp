@@ -97,6 +97,24 @@ void add_stores(Families& families, const Sample& sample) {
   }
 }
 
+void add_alerts(Families& families, const Sample& sample) {
+  families.gauge("saathiid_alerts_open", "Alerts that are open, whether they were sent or not",
+                 static_cast<double>(sample.alerts_open));
+  for (const AlertChannel& channel : sample.alert_channels) {
+    for (const auto& [result, count] :
+         {std::pair{"delivered", channel.delivered}, std::pair{"lost", channel.lost}}) {
+      families.counter("saathiid_alert_messages_total",
+                       "Messages of alerts by the way they were to go and what became of them",
+                       static_cast<double>(count), {{"channel", channel.name}, {"result", result}});
+    }
+    families.counter("saathiid_alert_tries_failed_total",
+                     "Tries to send a message of an alert that failed",
+                     static_cast<double>(channel.tries_failed), {{"channel", channel.name}});
+    families.gauge("saathiid_alert_messages_waiting", "Messages of alerts that wait to be sent",
+                   static_cast<double>(channel.waiting), {{"channel", channel.name}});
+  }
+}
+
 void add_view(Families& families, const JobView& view) {
   for (const JobView::State state : states) {
     families.gauge("saathiid_job_state", "What the job is at: 1 for its state, 0 for others",
@@ -195,7 +213,7 @@ Metrics::Series& Metrics::series_of(const std::string& job) {
 
 void Metrics::tick_ended(const runner::Record& record, Duration busy) {
   Series& series = series_of(record.job);
-  series.ticks[record.outcome] += record.ticks;
+  series.ticks[record.outcome] += std::max<std::int64_t>(record.ticks, 1);
   if (record.run_id.empty()) {
     return;
   }
@@ -222,6 +240,7 @@ std::string Metrics::exposition() {
   add_daemon(families, sample);
   add_servers(families, sample);
   add_stores(families, sample);
+  add_alerts(families, sample);
   for (const JobView& view : sample.jobs) {
     Series& series = series_of(view.name);
     if (series.latest.empty() && view.last) {

@@ -105,7 +105,7 @@ LogArchive::LogArchive(const std::string& path) {
     throw std::runtime_error("the archive_folder " + path + " is not an absolute path");
   }
   mkdir(path.c_str(), 0750);
-  folder_ = Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  folder_ = Descriptor(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder_.is_open()) {
     throw std::runtime_error(fmt::format("cannot open the archive_folder {}: {}", path,
                                          std::generic_category().message(errno)));
@@ -115,8 +115,8 @@ LogArchive::LogArchive(const std::string& path) {
 std::string LogArchive::add(int file, const Seen& seen, const Context& context) const {
   const auto partial = fmt::format(".{}.partial", seen.status.st_ino);
   unlinkat(folder_.get(), partial.c_str(), 0);
-  const Fd out(openat(folder_.get(), partial.c_str(),
-                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const Descriptor out(openat(folder_.get(), partial.c_str(),
+                              O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out.is_open()) fail_file("archive", seen.name, errno);
   const PartialFile guard{folder_.get(), partial};
   compress(file, out.get(), seen, context);

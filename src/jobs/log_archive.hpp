@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "saathii/base/descriptor.hpp"
 #include "saathii/base/time.hpp"
 #include "saathii/jobs/job.hpp"
 
@@ -25,25 +26,6 @@ struct FileError : std::runtime_error {
 
 /// Throws a FileError: "cannot WHAT NAME: " and the error's text.
 [[noreturn]] void fail_file(std::string_view what, std::string_view name, int error);
-
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool is_open() const { return fd_ >= 0; }
-  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 /// A plain file of a folder, as it was seen when it was chosen.
 struct Seen {
@@ -81,7 +63,7 @@ class LogArchive {
  private:
   std::string give_name(const std::string& partial, const std::string& original) const;
 
-  Fd folder_;
+  Descriptor folder_;
 };
 
 }  // namespace saathii::jobs

@@ -80,7 +80,7 @@ class Rotation {
  private:
   void rotate(const std::string& path) {
     if (!path.starts_with('/')) throw FileError("the folder " + path + " is not an absolute path");
-    const Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const Descriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder.is_open()) {
       // Nothing has logged there yet.
       if (errno == ENOENT && path == default_folder) return;
@@ -101,7 +101,7 @@ class Rotation {
 
   template <class Visit>
   void for_each_file(int folder, const std::string& path, Visit visit) {
-    Fd own(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    Descriptor own(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const std::unique_ptr<DIR, int (*)(DIR*)> entries(
         own.is_open() ? fdopendir(own.get()) : nullptr, closedir);
     if (!entries) fail_file("read the folder", path, errno);
@@ -164,9 +164,9 @@ class Rotation {
 
   bool try_remove(int folder, const Seen& seen) {
     constexpr int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    Fd file(openat(folder, seen.name.c_str(), O_RDONLY | flags));
+    Descriptor file(openat(folder, seen.name.c_str(), O_RDONLY | flags));
     if (!file.is_open() && errno == EACCES && !archive_) {
-      file = Fd(openat(folder, seen.name.c_str(), O_PATH | flags));
+      file = Descriptor(openat(folder, seen.name.c_str(), O_PATH | flags));
     }
     if (!file.is_open()) {
       if (errno == ENOENT || errno == ELOOP) return false;

@@ -117,7 +117,7 @@ void Files::forget_oldest() {
 
 /// Returns why not, or nothing.
 std::string Files::open(File& file) {
-  // O_NONBLOCK: neither a pipe of that name nor somebody's lease holds up the loop.
+  // O_NONBLOCK: neither a pipe of that name nor somebody's lease holds up the writer.
   const int fd =
       ::open(file.path.c_str(),
              O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,

@@ -13,13 +13,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 
 // The journal would otherwise name this file as the origin of every event.
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
 #include "saathii/log/event.hpp"
-#include "saathii/log/files.hpp"
+#include "saathii/log/file_writer.hpp"
 #include "saathii/log/fold.hpp"
 
 namespace saathii::log {
@@ -63,16 +64,18 @@ std::shared_ptr<spdlog::logger> make_stderr_logger() {
   return logger;
 }
 
+void tell(const Files::Change& change);
+
 struct State {
   std::atomic<Level> least{Level::info};
-  std::atomic<bool> journal{is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))};
+  const bool journal{is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"))};
   std::shared_ptr<spdlog::logger> stderr_logger = make_stderr_logger();
   std::mutex fold_mutex;
   Fold fold;
   std::atomic<bool> has_files{false};
-  std::mutex files_mutex;  ///< of what follows
-  std::unique_ptr<Files> files;
+  std::mutex files_mutex;  ///< of what follows, and of the order of the lines
   std::unique_ptr<spdlog::pattern_formatter> files_formatter = make_formatter();
+  FileWriter file_writer{tell};
 };
 
 /// Never destroyed, so that whatever runs at exit can still write.
@@ -130,12 +133,8 @@ std::optional<Files::Change> write_to_file(const Event& event) {
   const spdlog::details::log_msg message("saathiid", to_spdlog(event.level), text);
   spdlog::memory_buf_t line;
   const std::scoped_lock lock(state().files_mutex);
-  if (state().files == nullptr) {
-    return std::nullopt;
-  }
   state().files_formatter->format(message, line);
-  return state().files->write(job_of(event), {line.data(), line.size()},
-                              std::chrono::steady_clock::now());
+  return state().file_writer.add(job_of(event), {line.data(), line.size()});
 }
 
 /// How often this event has come, or 0 if it is not to be written.
@@ -180,25 +179,32 @@ bool is_written(Level each) { return each >= level(); }
 
 }  // namespace
 
-void start(Level least) {
-  set_level(least);
-  state().journal = is_journal_stream(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
-}
-
 void set_level(Level least) noexcept { state().least.store(least, std::memory_order_relaxed); }
 
 Level level() noexcept { return state().least.load(std::memory_order_relaxed); }
 
-bool is_journal() noexcept { return state().journal.load(std::memory_order_relaxed); }
+bool is_journal() noexcept { return state().journal; }
 
 void write_files(const std::string& folder) {
-  const std::scoped_lock lock(state().files_mutex);
-  if (folder.empty()) {
-    state().files.reset();
-  } else if (state().files == nullptr || state().files->folder() != folder) {
-    state().files = std::make_unique<Files>(folder);
+  try {
+    state().file_writer.use(folder);
+    state().has_files = !folder.empty();
+  } catch (const std::system_error& error) {
+    state().has_files = false;
+    tell({folder, error.code().message(), 0});
   }
-  state().has_files = !folder.empty();
+}
+
+void finish_files(std::chrono::milliseconds limit) {
+  const std::size_t left = state().file_writer.flush(limit);
+  if (left > 0) {
+    const Event event{
+        Level::warning,
+        "lines that had yet to be written to log files at the end are lost there",
+        {{"FILE", state().file_writer.folder()}, {"LINES_MISSING", std::to_string(left)}},
+        Message::log_files_failed};
+    send_to_operator(event);
+  }
 }
 
 bool parse_level(std::string_view text, Level& level) {

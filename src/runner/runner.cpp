@@ -25,6 +25,11 @@ constexpr Duration interrupt_grace = std::chrono::seconds{2};
 
 }  // namespace
 
+Duration longest_stop(const Options& options) {
+  // The ledger's writer is interrupted, side work is waited for, faces end.
+  return options.drain_timeout + options.stop_grace + options.flush_timeout + 3 * interrupt_grace;
+}
+
 Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, WallClock& clock,
                std::vector<Observer*> observers)
     : options_(std::move(options)),

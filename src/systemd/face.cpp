@@ -43,8 +43,14 @@ std::string describe(const ServerState& server, Instant now) {
 }  // namespace
 
 Face::Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
-           std::function<Instant()> now)
-    : notifier_(notifier), servers_(std::move(servers)), zone_(zone), now_(std::move(now)) {}
+           Duration stop_limit, std::function<Instant()> now)
+    : notifier_(notifier),
+      servers_(std::move(servers)),
+      zone_(zone),
+      stop_limit_(stop_limit),
+      now_(std::move(now)) {}
+
+void Face::set_zone(TimeZone zone) { zone_ = zone; }
 
 Duration Face::heartbeat_interval(const Notifier& notifier, Duration usual) {
   const Duration timeout = notifier.watchdog_timeout();
@@ -130,7 +136,7 @@ void Face::released(const std::string& job) {
   send_status();
 }
 
-void Face::set_failing(std::string text) {
+void Face::set_failing(const std::string& text) {
   failing_ = shorten(text);
   send_status();
 }
@@ -163,7 +169,7 @@ void Face::stopping(const std::vector<std::string>& running) {
                        ? "stopping"
                        : fmt::format("stopping, waiting for {}", fmt::join(running, ", "));
   sent_ = status();
-  notifier_.stopping(sent_);
+  notifier_.stopping(sent_, stop_limit_);
 }
 
 }  // namespace saathii::systemd

@@ -95,9 +95,10 @@ void Notifier::reloading() {
   }
 }
 
-void Notifier::stopping(const std::string& status) {
+void Notifier::stopping(const std::string& status, Duration within) {
   const std::scoped_lock lock(mutex_);
   stopping_ = true;
+  stopped_by_ = std::chrono::steady_clock::now() + within;
   status_ = one_line(status);
   deliver();
 }
@@ -128,6 +129,13 @@ void Notifier::deliver(std::string_view ping) {
   }
   if (!ping.empty()) {
     add(ping, "");
+  }
+  // Asked for again with every ping, in case the one before it was lost.
+  if (stopped_by_ && (stopping_ || !ping.empty())) {
+    const auto left = std::chrono::ceil<Duration>(*stopped_by_ - std::chrono::steady_clock::now());
+    if (left > Duration{0}) {
+      add("EXTEND_TIMEOUT_USEC=", std::to_string(left.count()));
+    }
   }
   if (!message.empty() && send(message)) {
     ready_ = stopping_ = false;

@@ -134,6 +134,7 @@ TEST_CASE("a command that fails is tried again, and what it said is told") {
   const Folder folder;
   const Verdict failed = send(*shell(folder, "echo out; echo 'no modem' >&2; exit 3"));
   CHECK(failed.kind == Verdict::Kind::retry);
+  CHECK(failed.is_letters_own);
   CHECK(failed.detail == "/bin/sh ended with exit code 3, after it said: out no modem ");
   const Verdict killed = send(*shell(folder, "kill -SEGV $$"));
   CHECK(killed.kind == Verdict::Kind::retry);
@@ -171,8 +172,21 @@ TEST_CASE("a command that hangs is ended with all that it started") {
 
 TEST_CASE("a command that will not hear is made to end") {
   const Folder folder;
-  const Verdict verdict = send(*shell(folder, "trap '' TERM; while :; do :; done", 1ms));
+  REQUIRE(::mkfifo(folder.file("deaf").c_str(), 0600) == 0);
+  // Told only once it is deaf: a stop before that would end it by itself.
+  const auto channel = shell(folder,
+                             "exec 9> $1/lock; flock 9; trap '' TERM; echo deaf > $1/deaf; "
+                             "while :; do sleep 10000; done",
+                             1h);
+  std::stop_source stop;
+  Verdict verdict;
+  std::thread sender([&] { verdict = send(*channel, stop.get_token()); });
+  CHECK(folder.text("deaf") == "deaf\n");
+  stop.request_stop();
+  sender.join();
   CHECK(verdict.kind == Verdict::Kind::retry);
+  CHECK(has(verdict.detail, "saathiid ended"));
+  wait_for_lock(folder.file("lock"));
 }
 
 TEST_CASE("what a command leaves running is ended when it has ended") {

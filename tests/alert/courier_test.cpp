@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +23,9 @@ namespace {
 class FakeChannel final : public Channel {
  public:
   struct State {
-    Strings sent;                  ///< titles, one for each try
-    std::deque<Verdict> verdicts;  ///< when empty: delivered
+    Strings sent;                                  ///< titles, one for each try
+    std::deque<Verdict> verdicts;                  ///< when empty: delivered
+    std::function<Verdict(Delivery&)> judge = {};  ///< in their place
     bool blocked = false;
     bool deaf = false;  ///< does not hear a stop
     int inside = 0;
@@ -34,7 +36,9 @@ class FakeChannel final : public Channel {
     state.change([&](State& s) {
       s.sent.push_back(delivery.letter->title);
       ++s.inside;
-      if (!s.verdicts.empty()) {
+      if (s.judge) {
+        verdict = s.judge(delivery);
+      } else if (!s.verdicts.empty()) {
         verdict = s.verdicts.front();
         s.verdicts.pop_front();
       }
@@ -85,7 +89,31 @@ CourierOptions fast() {
   return courier.counts().tries_failed > 0;
 }
 
+/// After which nothing is tried again by itself within a test.
+CourierOptions patient() {
+  CourierOptions options;
+  options.backoff = 24h;
+  options.backoff_cap = 24h;
+  return options;
+}
+
+void finish(Courier& courier) {
+  courier.begin_finish(std::chrono::steady_clock::now() + 1h);
+  courier.finish();
+}
+
 const Verdict retry{Verdict::Kind::retry, "the server is down"};
+const Verdict put_off{
+    .kind = Verdict::Kind::retry, .detail = "452 mailbox full", .is_letters_own = true};
+
+/// One recipient gets the opening of `a`, the other one is put off again and again.
+Verdict reach_one(Delivery& delivery) {
+  if (delivery.letter->title != "a failed") {
+    return {};
+  }
+  delivery.reached.insert("ops@example.org");
+  return put_off;
+}
 
 std::size_t count_of(const std::string& text, const std::string& part) {
   std::size_t count = 0;
@@ -278,17 +306,111 @@ TEST_CASE("another channel takes over what waits, and none drops it") {
   CHECK(courier.counts().given_up == 2);
 }
 
-TEST_CASE("a server that asks for patience gets it") {
+TEST_CASE("a server that asks for patience gets it, within a bound") {
+  const auto asks = [](Duration wait) {
+    return Verdict{.kind = Verdict::Kind::retry, .detail = "busy", .wait = wait};
+  };
+  CHECK(pause_after(asks(0s), 5s) == 5s);
+  CHECK(pause_after(asks(2s), 5s) == 5s);
+  CHECK(pause_after(asks(7s), 5s) == 7s);
+  CHECK(pause_after(asks(24h), 5s) == longest_wait);
+  CHECK(pause_after(asks(24h), 1h) == 1h);
+}
+
+TEST_CASE("a letter that is put off for its own sake holds up no other") {
   const auto channel = std::make_shared<FakeChannel>();
   channel->state.change([](auto& s) {
-    s.verdicts = {{Verdict::Kind::retry, "busy", std::chrono::hours{1}}};
+    s.judge = [](Delivery& delivery) {
+      return delivery.letter->title == "a failed" ? put_off : Verdict{};
+    };
   });
-  Courier courier("mail", fast());
+  Courier courier("mail", patient());
+  courier.use(channel, 1h);
+  courier.post(letter("a failed", Event::opened, "a"));
+  courier.post(letter("a recovered", Event::recovered, "a"));
+  courier.post(letter("b failed", Event::opened, "b"));
+  courier.post(letter("b recovered", Event::recovered, "b"));
+  REQUIRE(channel->wait_for_tries(3));
+  CHECK(channel->sent() == Strings{"a failed", "b failed", "b recovered"});
+  // Nobody has heard of a: so nobody hears that it is over.
+  finish(courier);
+  CHECK(channel->sent() == Strings{"a failed", "b failed", "b recovered", "a failed"});
+  CHECK(courier.counts().given_up == 1);
+}
+
+TEST_CASE("a server that asks for patience is left alone by all letters, and its turn goes on") {
+  const auto channel = std::make_shared<FakeChannel>();
+  channel->state.change([](auto& s) {
+    s.verdicts = {{Verdict::Kind::retry, "429", 1ms, true},
+                  {Verdict::Kind::retry, "429", 1ms, true}};
+  });
+  channel->state.change([](auto& s) { s.blocked = true; });
+  Courier courier("webhook", fast());
   courier.use(channel, 1h);
   courier.post(letter("one"));
+  REQUIRE(channel->wait_for_tries(1));
+  courier.post(letter("two"));
+  channel->state.change([](auto& s) { s.blocked = false; });
+  REQUIRE(channel->wait_for_tries(4));
+  finish(courier);
+  // Not the same letter again and again.
+  CHECK(channel->sent()[1] == "two");
+  CHECK(courier.counts().delivered == 2);
+}
+
+TEST_CASE("whoever got the opening gets the recovery, though others could not be reached") {
+  const CaptureStderr log;
+  const auto channel = std::make_shared<FakeChannel>();
+  channel->state.change([](auto& s) { s.judge = reach_one; });
+  Courier courier("mail", fast());
+  courier.use(channel, 0s);  // given up at once
+  courier.post(letter("a failed", Event::opened, "a"));
   REQUIRE(wait_for_failed_try(courier));
-  // It is not tried again after the millisecond of the backoff: only the end makes it.
-  courier.begin_finish(std::chrono::steady_clock::now() + 1h);
-  courier.finish();
-  CHECK(channel->sent().size() == 2);
+  courier.post(letter("a recovered", Event::recovered, "a"));
+  finish(courier);
+  CHECK(channel->sent() == Strings{"a failed", "a recovered"});
+  CHECK(courier.counts().given_up == 1);
+  CHECK(count_of(log.text(), "alert not sent by mail: a failed: given up after 1 attempt") == 1);
+}
+
+TEST_CASE("a recovery does not wait for those who did not get the opening") {
+  const CaptureStderr log;
+  const auto channel = std::make_shared<FakeChannel>();
+  channel->state.change([](auto& s) { s.judge = reach_one; });
+  Courier courier("mail", patient());
+  courier.use(channel, 1h);
+  courier.post(letter("a failed", Event::opened, "a"));
+  REQUIRE(wait_for_failed_try(courier));
+  courier.post(letter("a recovered", Event::recovered, "a"));
+  REQUIRE(channel->wait_for_tries(2));
+  finish(courier);
+  CHECK(channel->sent() == Strings{"a failed", "a recovered"});
+  CHECK(count_of(log.text(), "a failed: to the others only its recovery is sent") == 1);
+}
+
+TEST_CASE("a full queue loses what opened and is over, and no recovery before its opening") {
+  const auto channel = std::make_shared<FakeChannel>();
+  channel->state.change([](auto& s) { s.blocked = true; });
+  CourierOptions options = fast();
+  options.queue_limit = 3;
+  Courier courier("mail", options);
+  courier.use(channel, 1h);
+  courier.post(letter("x failed", Event::opened, "x"));
+  REQUIRE(channel->wait_for_tries(1));
+  courier.post(letter("x over", Event::recovered, "x"));  // its opening is under way: stays
+  courier.post(letter("b failed", Event::opened, "b"));
+  courier.post(letter("b over", Event::recovered, "b"));
+  courier.post(letter("c failed", Event::opened, "c"));  // b goes, both of it
+  CHECK(courier.counts().dropped == 2);
+  courier.post(letter("d failed", Event::opened, "d"));
+  courier.post(letter("d over", Event::recovered, "d"));  // goes with its opening
+  CHECK(courier.counts().dropped == 4);
+  courier.post(letter("e failed", Event::opened, "e"));
+  courier.post(letter("f failed", Event::opened, "f"));  // c goes
+  CHECK(courier.counts().dropped == 5);
+  courier.post(letter("c over", Event::recovered, "c"));  // goes: nobody will hear of c
+  channel->state.change([](auto& s) { s.blocked = false; });
+  REQUIRE(channel->wait_for_tries(4));
+  finish(courier);
+  CHECK(channel->sent() == Strings{"x failed", "x over", "e failed", "f failed"});
 }

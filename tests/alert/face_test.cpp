@@ -57,7 +57,9 @@ class Bench {
   [[nodiscard]] Face::Around around() {
     return {.now = [this] { return now; },
             .soon = [this](std::function<void()> call) { turn.push_back(std::move(call)); },
-            .jobs = [this] { return views; }};
+            .jobs = [this] { return views; },
+            .keep = [this](std::vector<Told> told) { kept = std::move(told); },
+            .kept = kept};
   }
   /// One turn of the loop.
   void run_turn() {
@@ -97,6 +99,7 @@ class Bench {
   Time now{noon, std::chrono::steady_clock::time_point{} + 1000h};
   std::vector<std::function<void()>> turn;
   std::vector<runner::JobView> views;
+  std::vector<Told> kept;
 
  private:
   std::filesystem::path folder_;
@@ -170,6 +173,36 @@ TEST_CASE("a run that failed before this start is known to have been told of") {
   bench.run_turn();
   face.finish(1h);
   CHECK(bench.events() == Strings{"recovered a"});
+}
+
+TEST_CASE("whoever was told before a restart is told of the end after it") {
+  Bench bench;
+  {
+    Face face(bench.around());
+    face.configure(bench.config);
+    face.tick_ended(Bench::record("a", Outcome::missed), 0s);
+    face.tick_ended(Bench::record("gone", Outcome::failed), 0s);
+    face.health_changed(
+        {health::Level::failing, {{health::Level::failing, "postgres", "down"}}, noon});
+    face.wedged("b");
+    face.finish(1h);
+  }
+  CHECK(bench.kept.size() == 4);
+  bench.turn.clear();
+  Face face(bench.around());
+  face.configure(bench.config);
+  face.armed(2);
+  bench.run_turn();
+  CHECK(bench.kept.size() == 2);
+  face.tick_ended(Bench::record("a", Outcome::succeeded), 0s);
+  bench.run_turn();
+  bench.pass(Rules::settling);
+  face.heartbeat();
+  face.finish(1h);
+  CHECK(bench.kept.empty());
+  CHECK(bench.events() == Strings{"opened a", "opened b", "opened gone", "opened postgres",
+                                  "recovered b", "recovered gone", "recovered a",
+                                  "recovered postgres"});
 }
 
 TEST_CASE("a reload changes who is told of what") {

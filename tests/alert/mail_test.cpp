@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "catch.hpp"
@@ -236,6 +237,50 @@ TEST_CASE("what a mail server says decides whether it is tried again") {
     CHECK(verdict.kind == given.kind);
     CHECK_FALSE(verdict.detail.empty());
   }
+}
+
+TEST_CASE("only what concerns one letter is its own trouble: others are sent meanwhile") {
+  for (const auto& [command, answer, own] : std::vector<std::tuple<std::string, std::string, bool>>{
+           {"connect", "421 too busy", false},
+           {"MAIL", "451 try later", false},
+           {"RCPT TO:<night", "452 mailbox full", true},
+           {"DATA", "451 try later", true},
+           {"end of mail", "451 cannot be scanned", true},
+           {"DATA", "close", false},
+       }) {
+    INFO(command << ": " << answer);
+    SmtpServer server(says({{command, answer}}));
+    const Verdict verdict = send(settings(server.place()));
+    CHECK(verdict.kind == Verdict::Kind::retry);
+    CHECK(verdict.is_letters_own == own);
+  }
+}
+
+TEST_CASE("encryption and login that are refused for now are tried again") {
+  std::string path = (std::filesystem::temp_directory_path() / "saathii-alert-XXXXXX").string();
+  REQUIRE(::mkdtemp(path.data()) != nullptr);
+  std::ofstream(path + "/password") << "hunter2\n";
+  SmtpServer busy(
+      says({{"EHLO", "250-me\r\n250 STARTTLS"}, {"STARTTLS", "454 TLS not available"}}));
+  auto alerts = settings(busy.place());
+  alerts.mail.starttls = config::AlertMail::StartTls::required;
+  const Verdict later = send(alerts);
+  CHECK(later.kind == Verdict::Kind::retry);
+  CHECK_FALSE(later.is_letters_own);
+  CHECK(has(later.detail, "454 TLS not available"));
+  CHECK(busy.mails().empty());
+  SmtpServer never(says({{"EHLO", "250-me\r\n250 STARTTLS"}, {"STARTTLS", "554 no"}}));
+  alerts.mail.smtp = "smtp://" + never.place();
+  CHECK(send(alerts).kind == Verdict::Kind::refused);
+
+  SmtpServer login(says({{"AUTH", "454 4.7.0 hunter2 cannot be looked up now"}}));
+  alerts = settings(login.place());
+  alerts.mail.user = "saathiid";
+  alerts.mail.password.credential = path + "/password";
+  const Verdict denied = send(alerts);
+  CHECK(denied.kind == Verdict::Kind::retry);
+  CHECK(has(denied.detail, "454 4.7.0 *** cannot be looked up now"));
+  std::filesystem::remove_all(path);
 }
 
 TEST_CASE("a mail that the server refuses in the end") {

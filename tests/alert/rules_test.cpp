@@ -354,6 +354,128 @@ TEST_CASE("a failure from before this start is not told again, but its end is") 
   CHECK(told[0].since == noon - 2h);
 }
 
+TEST_CASE("a check that fails is looked at again when what passed it over has changed") {
+  using health::Level;
+  config::Alerts settings;
+  settings.on = {"failed", "recovered"};
+  Bench bench(settings);
+  bench.health({{"postgres", Level::failing}});
+  CHECK(bench.look() == nothing);
+  // By a reload, while health has no news.
+  settings.on.emplace_back("unhealthy");
+  bench.rules.configure(settings);
+  CHECK(bench.look() == Strings{"opened unhealthy postgres"});
+  bench.pass(1h);
+  CHECK(bench.look() == nothing);
+  bench.health({});
+  CHECK(bench.look() == Strings{"recovered unhealthy postgres"});
+}
+
+TEST_CASE("that a job is unhealthy is told once what hid it is over") {
+  using health::Level;
+  Bench bench;
+  bench.rules.wedged("a", bench.now());
+  CHECK(bench.look() == Strings{"opened stuck a"});
+  bench.health({{"job a", Level::failing}});
+  CHECK(bench.look() == nothing);
+  bench.rules.released("a", bench.now());
+  // Not in the same breath: health may not have seen it yet.
+  CHECK(bench.look() == Strings{"recovered stuck a"});
+  bench.pass(10s);
+  CHECK(bench.look() == Strings{"opened unhealthy job a"});
+  bench.health({});
+  CHECK(bench.look() == Strings{"recovered unhealthy job a"});
+}
+
+TEST_CASE("health that is looked at again counts nothing twice, and stays within its bound") {
+  using health::Level;
+  Bench bench;
+  std::vector<std::pair<std::string, Level>> checks;
+  for (std::size_t i = 0; i <= Rules::max_alerts; ++i) {
+    checks.emplace_back("disk /" + std::to_string(i), Level::failing);
+  }
+  bench.health(checks);
+  for (int i = 0; i < 10; ++i) {
+    static_cast<void>(bench.look());
+  }
+  bench.pass(1h);
+  for (const Message& message : bench.messages()) {
+    CHECK(message.times <= Rules::max_alerts);
+  }
+  CHECK(bench.rules.size() == Rules::max_alerts);
+}
+
+TEST_CASE("what was told before a restart is over after it, whatever it was") {
+  using health::Level;
+  Bench before;
+  before.ended("a", Outcome::failed);
+  before.ended("a", Outcome::missed);
+  before.started("b", 1min);
+  before.rules.wedged("c", before.now());
+  before.health({{"postgres", Level::failing}, {"disk /var", Level::failing}});
+  before.pass(1min);
+  CHECK(before.look().size() == 6);
+  const auto told = before.rules.told();
+  REQUIRE(told.size() == 6);
+
+  Bench after;
+  after.pass(10min);
+  after.rules.restore(told, after.now());
+  CHECK(after.rules.told() == told);
+  // No run outlives its process.
+  CHECK(after.look() == Strings{"recovered stuck c"});
+  after.rules.armed(after.now());
+  // Health tells only what is wrong; what it does not tell is well once it knows all.
+  after.health({{"disk /var", Level::failing}});
+  CHECK(after.look() == nothing);
+  after.ended("a", Outcome::succeeded);
+  const auto over = after.messages();
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].kinds == std::vector<Kind>{Kind::failed, Kind::missed});
+  CHECK(over[0].alerts[0] == told[0].id);
+  CHECK(over[0].since == noon);
+  after.ended("b", Outcome::succeeded);
+  CHECK(after.look() == Strings{"recovered long_running b"});
+  after.pass(Rules::settling);
+  CHECK(after.look() == Strings{"recovered unhealthy postgres"});
+  // And what goes on is repeated, as it would have been.
+  after.pass(4h);
+  CHECK(after.look() == Strings{"repeated unhealthy disk /var"});
+  after.health({});
+  CHECK(after.look() == Strings{"recovered unhealthy disk /var"});
+  CHECK(after.rules.told().empty());
+}
+
+TEST_CASE("a success that was not told before a restart is told after it") {
+  Bench before;
+  before.ended("a", Outcome::missed);
+  CHECK(before.look().size() == 1);
+  Bench after;
+  after.rules.restore(before.rules.told(), after.now());
+  runner::Record last;
+  last.job = "a";
+  last.outcome = Outcome::succeeded;
+  last.finished_at = noon - 1h;  // before it was missed
+  after.rules.remember(last, after.now());
+  CHECK(after.look() == nothing);
+  last.finished_at = noon + 1s;
+  after.rules.remember(last, after.now());
+  CHECK(after.look() == Strings{"recovered missed a"});
+}
+
+TEST_CASE("only what is wanted still is restored, and no more than there may be") {
+  config::Alerts settings;
+  settings.on = {"failed", "recovered"};
+  Bench bench(settings);
+  std::vector<Told> told = {{"x", Kind::missed, "x.1", noon}};
+  for (std::size_t i = 0; i < 2 * Rules::max_alerts; ++i) {
+    told.push_back({"job_" + std::to_string(i), Kind::failed, std::to_string(i), noon});
+  }
+  bench.rules.restore(told, bench.now());
+  CHECK(bench.rules.told().size() == Rules::max_alerts);
+  CHECK(bench.rules.told().front().kind == Kind::failed);
+}
+
 TEST_CASE("what is open of a job that is no longer there is over") {
   Bench bench;
   bench.ended("a", Outcome::failed);

@@ -109,6 +109,7 @@ TEST_CASE("a webhook's answers: which are worth another try, and what to do abou
   const Verdict busy = send(*channel);
   CHECK(busy.kind == Verdict::Kind::retry);
   CHECK(busy.wait == 7s);
+  CHECK(busy.is_letters_own);
   CHECK(busy.detail == server.place() + " answered 503");
   for (int i = 0; i < 3; ++i) {
     CHECK(send(*channel).kind == Verdict::Kind::retry);
@@ -151,10 +152,25 @@ TEST_CASE("a webhook's token is read for each try, and never told") {
   std::filesystem::remove_all(folder);
 }
 
+TEST_CASE("a webhook's token is not sent where anybody on the way can read it") {
+  std::string folder = (std::filesystem::temp_directory_path() / "saathii-alert-XXXXXX").string();
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  config::Alerts settings;
+  settings.webhook.url = "http://host.invalid/hook";
+  settings.webhook.token.credential = folder + "/webhook.token";
+  std::ofstream(settings.webhook.token.credential) << "s3cret-two\n";
+  const Verdict verdict = send(*make_channel("webhook", settings));
+  CHECK(verdict.kind == Verdict::Kind::refused);
+  CHECK(verdict.detail.find("https://") != std::string::npos);
+  CHECK(verdict.detail.find("s3cret") == std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
 TEST_CASE("a webhook that is not there, or that speaks nonsense, is tried again") {
   const auto gone = webhook("http://" + saathii::test::refused_place() + "/sEcReT");
   const Verdict refused = send(*gone);
   CHECK(refused.kind == Verdict::Kind::retry);
+  CHECK_FALSE(refused.is_letters_own);
   CHECK(refused.detail.find("127.0.0.1") != std::string::npos);
   CHECK(refused.detail.find("sEcReT") == std::string::npos);
   const TcpServer nonsense([](Line& line) {

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "base/capture_stderr.hpp"
 #include "catch.hpp"
 #include "support/temp_folder.hpp"
 
@@ -13,7 +14,7 @@ const Instant since = *parse_iso8601("2026-11-22T12:00:00.25Z");
 
 TEST_CASE("pauses are there again after a restart") {
   const test::TempFolder folder;
-  const PauseFile file(folder.path() / "paused.json");
+  const PauseFile file(StateFile(folder.path() / "paused.json"));
   CHECK(file.load().empty());
   file.save({{"charge", {"root", since}}, {"clean", {"uid 1000", since}}});
   const auto pauses = file.load();
@@ -30,18 +31,27 @@ TEST_CASE("a file that cannot be understood pauses nothing") {
   for (const char* text : {"", "nonsense", "[1]", "{\"a\": 1}", "{\"a\": {\"by\": \"root\"}}",
                            "{\"a\": {\"by\": \"root\", \"since\": \"soon\"}}"}) {
     std::ofstream(path) << text;
-    CHECK(PauseFile(path).load().empty());
+    CHECK(PauseFile(StateFile(path)).load().empty());
   }
+}
+
+TEST_CASE("a file that cannot even be looked for pauses nothing, and is told of") {
+  const test::TempFolder folder;
+  const auto path = folder.path() / "paused.json";
+  std::filesystem::create_symlink(path, path);
+  const CaptureStderr log;
+  CHECK(PauseFile(StateFile(path)).load().empty());
+  CHECK_THAT(log.text(), Catch::Matchers::Contains("so no job is paused: Too many levels"));
 }
 
 TEST_CASE("a file that cannot be written says what that means, and leaves the old one") {
   const test::TempFolder folder;
-  const PauseFile file(folder.path() / "gone" / "paused.json");
+  const PauseFile file(StateFile(folder.path() / "gone" / "paused.json"));
   CHECK_THROWS_WITH(file.save({}), Catch::Matchers::Contains("holds until the next restart only"));
 }
 
 TEST_CASE("without a state folder nothing is kept") {
-  const PauseFile file{{}};
+  const PauseFile file{StateFile({})};
   file.save({{"charge", {"root", since}}});
   CHECK(file.load().empty());
 }

@@ -68,6 +68,8 @@ class FileSizeLimit {
 };
 
 constexpr Files::Time start{};
+/// Only ends a test that would hang.
+constexpr std::chrono::minutes patience{1};
 
 }  // namespace
 
@@ -220,7 +222,7 @@ TEST_CASE("so many files are open at once, however many jobs there are") {
 TEST_CASE("files get the lines that stderr gets") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   log_::write_files(folder.path.string());
   log_::info(log_::Message::started, "started");
   {
@@ -234,6 +236,7 @@ TEST_CASE("files get the lines that stderr gets") {
   }
   log_::write_files("");
   log_::info("no longer to files");
+  log_::finish_files(patience);
   const std::string daily = folder.text("daily.log");
   const std::string rest = folder.text("saathiid.log");
   INFO(daily << rest);
@@ -253,15 +256,18 @@ TEST_CASE("files get the lines that stderr gets") {
 TEST_CASE("files that cannot be written are told of once, and events go on") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   log_::write_files((folder.path / "missing").string());
   log_::info("one");
+  // Told by the thread that writes: here, before anything else happens.
+  log_::finish_files(patience);
   {
     const log_::Scope run({{"JOB", "daily"}, {"RUN_ID", "r1"}});
     log_::info("two");
   }
   log_::info("three");
   log_::write_files("");
+  log_::finish_files(patience);
   const std::string text = capture.text();
   INFO(text);
   // Once, and not as if it were the run's.
@@ -276,7 +282,7 @@ TEST_CASE("files that cannot be written are told of once, and events go on") {
 TEST_CASE("the level and the folder may change under threads that write") {
   const Folder folder;
   const CaptureStderr capture;
-  log_::start(log_::Level::error);
+  log_::set_level(log_::Level::error);
   std::atomic<bool> done{false};
   int slowest = 0;
   std::atomic<int> written[3] = {};
@@ -301,6 +307,7 @@ TEST_CASE("the level and the folder may change under threads that write") {
     thread.join();
   }
   log_::write_files("");
+  log_::finish_files(patience);
   log_::set_level(log_::Level::error);
   CHECK(log_::level() == log_::Level::error);
   log_::set_level(log_::Level::info);

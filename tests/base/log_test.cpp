@@ -106,7 +106,7 @@ TEST_CASE("the journal's stream is known by device and inode") {
 
 TEST_CASE("events go to stderr, with the fields of the thread's scope") {
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   log_::debug("not written");
   {
     const log_::Scope run({{"JOB", "coin_deduction"}, {"RUN_ID", "r1"}});
@@ -129,7 +129,7 @@ TEST_CASE("events go to stderr, with the fields of the thread's scope") {
 
 TEST_CASE("a repeated warning is folded, an info and a change of state are not") {
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   for (int i = 0; i < 100; ++i) {
     log_::warning("folded warning", {{"RUN_ID", std::to_string(i)}});
   }
@@ -192,7 +192,7 @@ TEST_CASE("the fold's memory is bounded, the oldest is forgotten") {
 
 TEST_CASE("threads write whole lines") {
   const CaptureStderr capture;
-  log_::start(log_::Level::info);
+  log_::set_level(log_::Level::info);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([t] {

@@ -119,7 +119,7 @@ TEST_CASE("each event has its entry in the catalog, and each entry its event") {
 
 TEST_CASE("each entry says what it is of, and names a command to run next") {
   const std::regex command(
-      R"((^|\n)    ([A-Z_]+=\S+ )?(saathiictl|saathiid|systemctl|journalctl|psql|redis-cli|df|namei) )");
+      R"((^|\n)    (sudo )?([A-Z_]+=\S+ )?(/usr/sbin/)?(saathiictl|saathiid|systemctl|journalctl|psql|redis-cli|df|namei) )");
   std::set<std::string> subjects;
   for (const auto& [id, entry] : read_catalog()) {
     const auto& headers = entry.headers;

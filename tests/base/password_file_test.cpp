@@ -83,7 +83,7 @@ TEST_CASE("a file that everybody can read is warned of once, and serves") {
   const TemporaryFile file;
   file.write("hunter2");
   REQUIRE(::chmod(file.path().c_str(), 0644) == 0);
-  log::start(log::Level::info);
+  log::set_level(log::Level::info);
   const CaptureStderr capture;
   CHECK(read({file.path(), ""}) == "hunter2");
   CHECK(read({file.path(), ""}) == "hunter2");

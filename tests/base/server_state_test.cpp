@@ -24,7 +24,7 @@ std::size_t times_in(const std::string& text, const std::string& part) {
 
 TEST_CASE("a server's state changes with what is reported") {
   const CaptureStderr capture;
-  saathii::log::start(saathii::log::Level::info);
+  saathii::log::set_level(saathii::log::Level::info);
   ServerState state("postgres");
   CHECK(state.snapshot().state == ServerState::State::unknown);
   const auto before = saathii::wall_now();
@@ -42,7 +42,7 @@ TEST_CASE("a server's state changes with what is reported") {
 
 TEST_CASE("a change is said once, each time that it happens") {
   const CaptureStderr capture;
-  saathii::log::start(saathii::log::Level::info);
+  saathii::log::set_level(saathii::log::Level::info);
   ServerState state("postgres");
   state.report_up();
   CHECK(capture.text().empty());

@@ -80,6 +80,16 @@ class Machine:
     def shell(self, script, **options):
         return self.run("/bin/bash", "-c", script, **options)
 
+    def operate(self, block, user="asha", stdin="", **options):
+        """What stands in the README's block of that name, in the shell of a user who may
+        say sudo, and whose PATH is an ordinary one. No terminal: stdin is what is typed."""
+        as_user = ("setsid", "--wait", "runuser", "-u", "asha", "--", "env",
+                   "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/home/asha")
+        shell = ("/bin/bash", "-e", "-c", "cd /home/asha; " + block)
+        if user != "asha":
+            shell = ("sudo", "-u", user, *shell[:3], block)
+        return self.run(*as_user, *shell, stdin=stdin, **options)
+
     def put(self, path, text):
         """A file in the machine, as root would write it, keeping rights that it has."""
         self.run("tee", path, stdin=text)

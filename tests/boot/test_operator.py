@@ -1,8 +1,10 @@
 """An operator's life with the package, on a booted machine, in the order of the story."""
 
+import base64
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -13,6 +15,43 @@ from machine import Machine
 CONFIG = "/etc/saathii/saathiid.toml"
 CALLS = 400
 OPENING = 1000
+CREDENTIALS = "/etc/saathii/credentials"
+
+# A mail server that takes one mail and writes down who has said which password.
+MAIL_SERVER = r"""
+use strict; use IO::Socket::INET;
+my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1:2525', Listen => 1, ReuseAddr => 1)
+  or die;
+system('systemd-notify', '--ready');
+my $client = $server->accept; my $said = '';
+my $say = sub { print $client "$_[0]\r\n"; $client->flush };
+$say->('220 here');
+while (my $line = <$client>) {
+  $said .= $line;
+  if ($line =~ /^EHLO/) { $say->("250-here\r\n250 AUTH PLAIN") }
+  elsif ($line =~ /^AUTH PLAIN\s*$/) { $say->('334 ') }
+  elsif ($line =~ /^DATA/) { $say->('354 go on') }
+  elsif ($line =~ /^\.\r/) { $say->('250 taken') }
+  elsif ($line =~ /^QUIT/) { $say->('221 bye'); last }
+  elsif ($line =~ /^(MAIL|RCPT)/) { $say->('250 well') }
+  elsif ($line =~ /^(AUTH|[A-Za-z0-9+\/=]{8,}\r)/ && $said !~ /^DATA/m) { $say->('235 in') }
+}
+open(my $out, '>', '/run/mail-said') or die; print $out $said; close $out;
+"""
+
+
+def readme(name):
+    """The block of commands of the README that is marked with this name."""
+    source = pathlib.Path(os.environ["SAATHII_BOOT_SOURCE"]) / "README.md"
+    found = re.findall(rf"^<!-- operator: {name} -->\n```sh\n(.*?)^```", source.read_text(),
+                       re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, name
+    return found[0]
+
+
+def commands(block):
+    """Each of a block that has one a line."""
+    return [line.split("#")[0].rstrip() for line in block.splitlines()]
 
 
 class Operator(unittest.TestCase):
@@ -26,11 +65,11 @@ class Operator(unittest.TestCase):
         cls.work = tempfile.TemporaryDirectory(prefix="saathii-boot-", dir=os.environ.get(
             "SAATHII_BOOT_WORK"))
         cls.machine = Machine(os.environ["SAATHII_BOOT_ROOT"], cls.work.name)
-        packages = cls.machine.root / "packages"
-        packages.mkdir()
-        for name in ("SAATHII_BOOT_DEB", "SAATHII_BOOT_NEWER_DEB"):
-            source = pathlib.Path(os.environ[name])
-            (packages / f"{name.lower()}.deb").write_bytes(source.read_bytes())
+        packages = cls.machine.root / "packages/build/package"
+        packages.mkdir(parents=True)
+        for name, place in (("SAATHII_BOOT_DEB", packages / "saathiid_0.deb"),
+                            ("SAATHII_BOOT_NEWER_DEB", cls.machine.root / "packages/newer.deb")):
+            place.write_bytes(pathlib.Path(os.environ[name]).read_bytes())
         try:
             cls.machine.boot(os.environ["SAATHII_BOOT_SOURCE"])
         except BaseException:
@@ -109,7 +148,9 @@ class Operator(unittest.TestCase):
     # Install
 
     def test_01_install(self):
-        done = self.machine.run("dpkg", "-i", "/packages/saathii_boot_deb.deb")
+        self.machine.run("useradd", "--create-home", "asha")
+        self.machine.shell("echo 'asha ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/asha")
+        done = self.machine.operate("cd /packages; " + readme("install"))
         self.assertIn("systemctl enable --now saathiid", done.stdout)
         self.assertEqual(self.machine.run("stat", "-c", "%U %G %a", CONFIG).stdout.split(),
                          ["root", "saathiid", "640"])
@@ -117,28 +158,28 @@ class Operator(unittest.TestCase):
         self.machine.run("id", "saathiid")
 
     def test_02_prepare_the_database(self):
-        self.sql_as_superuser = self.machine.sql("CREATE DATABASE saathii", "postgres")
+        self.machine.sql("CREATE DATABASE saathii", "postgres")
         self.sql(self.machine.read("/src/tests/platform/schema.sql"))
-        owner = "postgresql:///saathii?host=/run/postgresql"
-        self.machine.shell(f"DATABASE_URL='{owner}' runuser -u postgres -- saathiid "
-                           "--config /etc/saathii/saathiid.toml --migrate", check=False)
-        done = self.machine.run("runuser", "-u", "postgres", "--", "env", f"DATABASE_URL={owner}",
-                                "saathiid", "--config", "/usr/share/doc/saathiid/none", "--migrate",
-                                check=False)
-        self.assertNotEqual(done.returncode, 0)
-        self.machine.shell(f"DATABASE_URL='{owner}' PGUSER=postgres "
-                           "setpriv --reuid postgres --regid saathiid --clear-groups "
-                           "saathiid --migrate")
-        self.sql(self.machine.read("/usr/share/saathiid/saathiid-role.sql"))
-        self.sql("ALTER ROLE saathiid PASSWORD 'p%w'")
-        self.machine.shell("umask 077; echo 'p%w' >/etc/saathii/credentials/postgres.password")
+        # Who may not make roles is told so, and nothing more is tried.
+        self.machine.sql("CREATE ROLE weak", "postgres")
+        done = self.machine.operate(
+            "psql -X -v ON_ERROR_STOP=0 -c 'SET ROLE weak' "
+            "-f /usr/share/saathiid/saathiid-role.sql", user="postgres", check=False)
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+        self.assertRegex(done.stderr, "ERROR: .*permission denied to create role")
+        self.assertEqual(done.stderr.count("ERROR"), 1, done.stderr)
+        self.machine.sql("DROP ROLE weak", "postgres")
+        # Twice, as after an upgrade.
+        for _ in range(2):
+            self.machine.operate(readme("database"), user="postgres", stdin="p%w\np%w\n")
+        self.machine.operate(readme("password"), stdin="p%w\n")
+        self.assertEqual(self.machine.read(f"{CREDENTIALS}/postgres.password"), "p%w\n")
         text = self.machine.read(CONFIG)
         url = 'url = "postgresql://saathiid@/saathii?host=/run/postgresql"'
         self.assertIn(url, text)
         text = text.replace(url, 'url = "postgresql://saathiid@127.0.0.1/saathii"')
         self.machine.put(CONFIG, text.replace('[jobs.coin_deduction]\nevery = "1m"',
                                               '[jobs.coin_deduction]\nevery = "1s"'))
-        self.machine.run("saathiid", "--check-config")
         # So that the watchdog acts within the test.
         self.machine.run("mkdir", "-p", "/etc/systemd/system/saathiid.service.d")
         self.machine.put("/etc/systemd/system/saathiid.service.d/test.conf",
@@ -148,10 +189,12 @@ class Operator(unittest.TestCase):
     # Start and look
 
     def test_03_start(self):
-        self.start_calls(1)
+        # Among them those that the README names.
+        self.start_calls(4700)
         began = time.monotonic()
-        self.machine.run("systemctl", "enable", "--now", "saathiid")
-        print(f"      systemctl enable --now saathiid: {time.monotonic() - began:.2f} s")
+        done = self.machine.operate(readme("start"))
+        print(f"      check, print, enable and start: {time.monotonic() - began:.2f} s")
+        self.assertIn(f"{CONFIG} is valid: 5 jobs", done.stdout)
         self.assertTrue(self.is_active())
         self.machine.wait_until("the charges", self.charged_up_to_now)
         self.assert_charged_exactly()
@@ -165,6 +208,16 @@ class Operator(unittest.TestCase):
         self.assertRegex(status, "^5 jobs; .*postgres up; redis up")
         jobs = json.loads(self.ctl("jobs", "--json=short").stdout)
         self.assertEqual(len(jobs), 5)
+
+    def test_04_what_the_readme_shows(self):
+        for command in commands(readme("look")):
+            done = self.machine.operate(command)
+            self.assertEqual(done.stderr, "", command)
+        for command in commands(readme("act")) + commands(readme("journal")):
+            self.machine.operate(command)
+        self.machine.wait_until("health", lambda: self.ctl("health", check=False).returncode == 0)
+        jobs = json.loads(self.ctl("jobs", "--json=short").stdout)
+        self.assertEqual([job for job in jobs if job.get("paused")], [])
 
     def test_05_sandbox(self):
         done = self.machine.run("systemd-analyze", "security", "saathiid", "--threshold=11",
@@ -244,10 +297,33 @@ class Operator(unittest.TestCase):
         self.assertIn("saathiictl", explained)
 
     def test_12_receipt(self):
-        shown = self.ctl("call", "1").stdout
+        shown = self.ctl("call", "4712").stdout
         self.assertIn("audio", shown)
         self.assertIn(f"{OPENING:,}", shown)
-        self.ctl("wallet", "2")
+        self.assertIn("4712", self.ctl("wallet", "9424").stdout)
+
+    def test_12_alerts(self):
+        """By mail, with the password that root alone can read, as the daemon's user."""
+        text = self.machine.read(CONFIG)
+        for key, value in (("smtp", "smtp://127.0.0.1:2525"), ("starttls", "none"),
+                           ("from", "saathiid@here"), ("user", "me")):
+            text, found = re.subn(rf'^{key} = "[a-z]*"', f'{key} = "{value}"', text,
+                                  flags=re.MULTILINE)
+            self.assertEqual(found, 1, key)
+        before = self.machine.read(CONFIG)
+        self.machine.put(CONFIG, text.replace("\nto = []", '\nto = ["ops@here"]'))
+        self.machine.put(f"{CREDENTIALS}/smtp.password", "s3cret\n")
+        self.machine.put("/root/mail.pl", MAIL_SERVER)
+        self.machine.run("systemd-run", "--unit=mail", "-p", "Type=notify", "-p",
+                         "NotifyAccess=all", "perl", "/root/mail.pl")
+        done = self.machine.operate(readme("alerts"))
+        self.assertRegex(done.stdout, r"(?m)^mail +sent ")
+        self.machine.wait_until("the mail", lambda: self.machine.run(
+            "test", "-s", "/run/mail-said", check=False).returncode == 0)
+        said = self.machine.read("/run/mail-said")
+        self.assertIn(base64.b64encode(b"\0me\0s3cret").decode(), said)
+        self.assertIn("RCPT TO:<ops@here>", said)
+        self.machine.put(CONFIG, before)
 
     # What goes wrong
 
@@ -292,7 +368,7 @@ class Operator(unittest.TestCase):
     def test_17_upgrade_in_mid_charge(self):
         self.start_calls(1000)
         began = time.monotonic()
-        self.machine.run("dpkg", "-i", "/packages/saathii_boot_newer_deb.deb")
+        self.machine.run("dpkg", "-i", "/packages/newer.deb")
         print(f"      upgrade: {time.monotonic() - began:.1f} s")
         self.assertTrue(self.is_active())
         self.assertIn("+newer", self.machine.run("dpkg-query", "-W", "saathiid").stdout)
@@ -305,23 +381,71 @@ class Operator(unittest.TestCase):
         rss = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
         print(f"      resident: {int(rss) / 1024:.1f} MB (after {2 * CALLS} calls)")
 
-    def test_19_stop(self):
+    def test_19_stop_waits_as_long_as_the_configuration_says(self):
+        """Beyond the unit's limit, for a run that waits."""
         self.machine.run("systemctl", "stop", "saathiid")
+        text = self.machine.read(CONFIG)
+        self.machine.put(CONFIG, text.replace('drain_timeout = "20s"', 'drain_timeout = "5m"'))
+        self.machine.put("/etc/systemd/system/saathiid.service.d/stop.conf",
+                         "[Service]\nTimeoutStopSec=2\n")
+        self.machine.run("systemctl", "daemon-reload")
+        self.start_calls(6000)
+        self.machine.run("systemd-run", "--unit=holder", "--uid=postgres", "psql", "-X", "-d",
+                         "saathii", "-c", "BEGIN; LOCK TABLE user_wallets IN EXCLUSIVE MODE; "
+                         "SELECT pg_sleep(3600)")
+        self.machine.wait_until("the lock", lambda: self.sql(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'user_wallets'::regclass "
+            "AND mode = 'ExclusiveLock' AND granted") == [["1"]])
+        self.machine.run("systemctl", "start", "saathiid")
+        self.machine.wait_until("a run that waits", lambda: self.sql(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'saathiid' "
+            "AND wait_event_type = 'Lock'") == [["t"]])
+        pid = self.machine.unit("MainPID")
+        self.machine.run("systemctl", "stop", "--no-block", "saathiid")
+        self.machine.wait_until("the stop", lambda: "waiting for coin_deduction"
+                                in self.machine.unit("StatusText"))
+        # Twice the unit's limit by the machine's own clock.
+        self.machine.run("sleep", "4")
+        self.assertEqual(self.machine.unit("ActiveState"), "deactivating")
+        self.assertEqual(self.machine.unit("MainPID"), pid)
+        self.machine.run("systemctl", "kill", "holder")
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                 "WHERE query LIKE '%pg_sleep(3600)' AND pid <> pg_backend_pid()")
+        self.machine.wait_until("the end",
+                                lambda: self.machine.unit("ActiveState") == "inactive")
         self.assertEqual(self.machine.unit("Result"), "success")
+        self.assert_charged_exactly()
         done = self.ctl("health", check=False)
         self.assertEqual(done.returncode, 3)
         self.assertIn("systemctl", done.stderr)
 
-    def test_20_remove_and_purge(self):
+    def test_20_remove_and_install_again(self):
         self.machine.run("systemctl", "start", "saathiid")
         self.machine.run("dpkg", "-r", "saathiid")
         self.assertEqual(self.machine.unit("ActiveState"), "inactive")
         self.machine.run("test", "-e", CONFIG)
-        self.machine.run("dpkg", "-P", "saathiid")
-        for path in ("/etc/saathii", "/var/lib/saathiid", "/usr/bin/saathiictl"):
+        # Whatever has taken its place would charge beside it after a boot.
+        self.machine.run("dpkg", "-i", "/packages/newer.deb")
+        self.assertEqual(self.machine.run("systemctl", "is-enabled", "saathiid",
+                                          check=False).stdout, "disabled\n")
+        self.assertEqual(self.machine.unit("ActiveState"), "inactive")
+
+    def test_21_purge(self):
+        self.machine.put("/etc/saathii/somebody-elses", "")
+        done = self.machine.run("dpkg", "-P", "saathiid")
+        self.assertEqual(self.machine.shell("find /etc/saathii").stdout.split(),
+                         ["/etc/saathii", "/etc/saathii/somebody-elses"])
+        for path in ("/var/lib/saathiid", "/usr/bin/saathiictl"):
             self.assertNotEqual(self.machine.run("test", "-e", path, check=False).returncode, 0,
                                 path)
         self.assertNotEqual(self.sql("SELECT count(*) FROM saathii_tasks.call_charge"), [["0"]])
+        statements = re.findall(r"^ +(DROP .*;)$", done.stdout, re.MULTILINE)
+        self.assertEqual(len(statements), 5, done.stdout)
+        self.sql("\n".join(statements))
+        self.assertEqual(self.sql(
+            "SELECT relname FROM pg_class WHERE relname LIKE '%saathii%' UNION "
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%saathii%' UNION "
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE '%saathii%'"), [])
 
 
 if __name__ == "__main__":

@@ -99,6 +99,17 @@ TEST_CASE("what cannot work as an alert is told with its place") {
   CHECK(problems_of("[alerts.mail]\nto = [\"c@d\"]") ==
         Problems{"f:3:6: alerts.mail.to: nothing says by which server; allowed: with "
                  "alerts.mail.smtp, such as \"smtps://mail.example.org\""});
+  // One error of a server is enough.
+  CHECK(problems_of("[alerts.mail]\nsmtp = \"mail\"\nfrom = \"a@b\"\nto = [\"c@d\"]") ==
+        Problems{"f:3:8: alerts.mail.smtp: found another scheme or none; allowed: "
+                 "smtps://host[:port] or smtp://host[:port]"});
+  const std::string token = "\ntoken_file = \"/p\"";
+  CHECK(problems_of("[alerts.webhook]\nurl = \"http://host/x\"" + token) ==
+        Problems{"f:3:7: alerts.webhook.url: the token would be sent where anybody on the way can "
+                 "read it; allowed with a token: https://, or http:// to this host alone"});
+  CHECK(problems_of("[alerts.webhook]\nurl = \"http://host/x\"") == Problems{});
+  CHECK(problems_of("[alerts.webhook]\nurl = \"https://host/x\"" + token) == Problems{});
+  CHECK(problems_of("[alerts.webhook]\nurl = \"http://127.0.0.1:8080\"" + token) == Problems{});
   CHECK(problems_of(mail + "password_file = \"/p\"").size() == 1);
   CHECK(problems_of(mail + "user = \"u\"") == Problems{});
   CHECK(problems_of(mail + "user = \"u\"\nstarttls = \"optional\"") ==
@@ -145,6 +156,19 @@ TEST_CASE("SMTP servers") {
     error.clear();
     CHECK_FALSE(config::parse_smtp_url(bad, error));
     CHECK(error.find("allowed:") != std::string::npos);
+  }
+}
+
+TEST_CASE("where a secret can be sent") {
+  for (const auto* good : {"https://h.example/x", "http://localhost/x", "http://127.0.0.1:80?x",
+                           "http://[::1]:80/x"}) {
+    INFO(good);
+    CHECK(config::keeps_secrets(good));
+  }
+  for (const auto* bad : {"http://h.example/x", "http://127.example.org/", "http://10.0.0.1",
+                          "http://localhost.example.org/"}) {
+    INFO(bad);
+    CHECK_FALSE(config::keeps_secrets(bad));
   }
 }
 

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from support import CONFIG, PATIENCE_S, Case, Lines, run
+from support import CONFIG, PATIENCE_S, Case, Lines, run, wait_until
 
 BASE = """
 [postgres]
@@ -237,14 +237,18 @@ to = ["ops@example.org"]
 
 
 class Serving(Alerting):
-    def serve(self, alerts, logs=None):
-        self.start_servers()
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.start_servers()
+
+    def serve(self, alerts, logs=None, **environment):
         database = self.postgres.create("saathii")
         config = self.write("serve.toml", CONFIG.format(
             database=database, redis=self.redis.url(), timeout="10s",
             logs=logs or self.folder) + alerts)
         self.assertEqual(run("--config", config, "--migrate").returncode, 0)
-        return self.daemon(config, env={"no_proxy": "127.0.0.1"}).ready()
+        return self.daemon(config, env={"no_proxy": "127.0.0.1", **environment}).ready()
 
     def test_a_failure_and_its_end_are_told_while_a_mail_server_is_dead(self):
         hook = WebHook()
@@ -280,6 +284,31 @@ timeout = "10m"
         # The mail server still has not answered, and does not hold up the end.
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.log.count("alert not sent by mail: "), 2)
+
+    def test_a_restart_forgets_nothing_that_was_told(self):
+        hook = WebHook()
+        web = self.server(hook.talk)
+        state = pathlib.Path(self.folder) / "state"
+        state.mkdir()
+        kept = state / "alerts.json"
+        since = "2026-11-22T11:00:00Z"
+        kept.write_text(json.dumps([
+            {"subject": "coin_deduction", "kind": kind, "id": f"{kind}.1", "since": since}
+            for kind in ("missed", "stuck")]))
+        daemon = self.serve(f"""
+[alerts]
+[alerts.webhook]
+url = "http://127.0.0.1:{web.port}/"
+""", STATE_DIRECTORY=str(state))
+        hook.posts.wait_for("stuck.1")
+        hook.posts.wait_for("missed.1")
+        self.assertEqual({hook.post(i)["json"]["event"] for i in range(2)}, {"recovered"})
+        self.postgres.query("ALTER TABLE user_calls RENAME TO gone", "saathii")
+        hook.posts.wait_for('"event": "opened"')
+        wait_until("the alert in the file",
+                   lambda: [each["kind"] for each in json.loads(kept.read_text())] == ["failed"])
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(json.loads(kept.read_text())[0]["subject"], "coin_deduction")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Migration(Served):
 
     def test_the_page_names_jobs_that_there_are(self):
         page = (SOURCE / "deploy/man/saathiid-migration.7").read_text()
-        rehearsal = re.search(r"^saathiid (--once .*) --at", page, re.MULTILINE).group(1).split()
+        rehearsal = re.search(r"^ +(--once .*) --at", page, re.MULTILINE).group(1).split()
         moment = self.query("SELECT to_char(now() AT TIME ZONE 'UTC',"
                             " 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
         call = self.add_call(age_s=185)

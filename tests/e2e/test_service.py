@@ -1,5 +1,6 @@
 """The daemon towards its service manager and its own schema."""
 
+import pathlib
 import signal
 import threading
 import unittest
@@ -116,6 +117,25 @@ class Notify(Served):
             "SELECT call_type, coins FROM saathii_tasks.coin_rate"))
         self.assertEqual(daemon.stop(), 0)
         platform.recount(self, self.postgres, self.database, {2: 1000})
+
+    def test_log_files_have_every_line_up_to_the_end(self):
+        files = pathlib.Path(self.folder) / "job-logs"
+        files.mkdir()
+        self.config.write_text(self.config.read_text() + f'\n[log]\nfiles = "{files}"\n')
+        daemon = self.daemon(self.config).ready()
+        wait_until("outcomes in the run ledger",
+                   lambda: self.query("SELECT 1 FROM saathii_tasks.job_run LIMIT 1"))
+        self.assertEqual(daemon.stop(), 0)
+        lines = [line for file in files.iterdir() for line in file.read_text().splitlines()]
+        self.assertRegex((files / "saathiid.log").read_text().splitlines()[-1], " info stopped$")
+        self.assertEqual(len(lines), daemon.log.length())
+
+    def test_a_long_drain_asks_the_manager_for_its_time(self):
+        self.config.write_text(self.config.read_text()
+                               .replace('drain_timeout = "10s"', 'drain_timeout = "10m"'))
+        daemon = self.daemon(self.config).ready()
+        self.assertEqual(daemon.stop(), 0)
+        daemon.notices.wait_for(r"^EXTEND_TIMEOUT_USEC=6\d{8}$")
 
     def test_sigint_stops_too(self):
         daemon = self.daemon(self.config).ready()

@@ -40,6 +40,8 @@ inline Sample healthy() {
   sample.disks = {{"/var/log/saathii", 250, 1000, ""}, {"/gone", 0, 0, "cannot be looked at"}};
   sample.queues = {{outcomes_queue, 3, 10'000}, {"files", 0, 8}};
   sample.sessions = {.idle = 2, .leased = 1, .waiting = 0, .limit = 8};
+  sample.alerts_open = 2;
+  sample.alert_channels = {{"webhook", 7, 1, 4, 3}, {"mail", 0, 0, 0, 0}};
   sample.loop_lag = std::chrono::milliseconds{2};
   return sample;
 }

@@ -13,7 +13,7 @@ namespace {
 class LoggedRun {
  public:
   explicit LoggedRun(std::string name) : job(minutely(std::move(name))) {
-    log::start(log::Level::debug);
+    log::set_level(log::Level::debug);
   }
   ~LoggedRun() { log::set_level(log::Level::info); }
   LoggedRun(const LoggedRun&) = delete;

@@ -252,7 +252,10 @@ class PlatformDb {
   /// Named by what it is built from, so that no older one is taken for it.
   std::string make_template(pqxx::transaction_base& server, Content content) const {
     const std::string schema = read_source_file("tests/platform/schema.sql");
-    const std::string role = read_source_file("deploy/saathiid-role.sql");
+    // But for psql's own command.
+    const std::string for_psql = "\\set ON_ERROR_STOP on\n";
+    std::string role = read_source_file("deploy/saathiid-role.sql");
+    role.erase(role.find(for_psql), for_psql.size());
     const std::string migrations = read_source_file("src/postgres/migrations.sql");
     const bool migrated = content == Content::migrated;
     std::string name =

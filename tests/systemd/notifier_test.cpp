@@ -1,5 +1,7 @@
 #include "saathii/systemd/notifier.hpp"
 
+#include <algorithm>
+
 #include "support/service_manager.hpp"
 
 namespace saathii::systemd {
@@ -11,6 +13,29 @@ using Messages = std::vector<std::string>;
 
 /// More than any queue of datagrams holds.
 constexpr int many = 10'000;
+
+/// The messages, and what EXTEND_TIMEOUT_USEC asks for taken out of them: how
+/// much time is left is another at each moment.
+struct Asked {
+  Messages messages;
+  std::vector<std::int64_t> extended_us;
+};
+
+Asked asked(Messages messages) {
+  const std::string name = "\nEXTEND_TIMEOUT_USEC=";
+  Asked all;
+  for (std::string& message : messages) {
+    if (const auto at = message.find(name); at != std::string::npos) {
+      all.extended_us.push_back(std::stoll(message.substr(at + name.size())));
+      message.erase(at);
+    }
+    all.messages.push_back(std::move(message));
+  }
+  return all;
+}
+
+constexpr std::chrono::hours long_enough{1};
+constexpr std::int64_t long_enough_us = 3'600'000'000;
 
 /// Leaves the manager with a full queue, of which it has read nothing.
 void fill(const ServiceManager& manager) {
@@ -28,9 +53,9 @@ TEST_CASE("messages arrive by a path and by an abstract name") {
     notifier.status("busy");
     notifier.watchdog();
     notifier.retry();
-    notifier.stopping("done");
-    CHECK(manager.messages() == Messages{"READY=1\nSTATUS=5 jobs", "STATUS=busy", "WATCHDOG=1",
-                                         "STOPPING=1\nSTATUS=done"});
+    notifier.stopping("done", long_enough);
+    CHECK(asked(manager.messages()).messages == Messages{"READY=1\nSTATUS=5 jobs", "STATUS=busy",
+                                                         "WATCHDOG=1", "STOPPING=1\nSTATUS=done"});
   }
 }
 
@@ -65,10 +90,37 @@ TEST_CASE("ready and then stopping, both unread, arrive in that order") {
   Notifier notifier;
   fill(manager);
   notifier.ready("1 job");
-  notifier.stopping("stopping");
+  notifier.stopping("stopping", long_enough);
   (void)manager.messages();
   notifier.retry();
-  CHECK(manager.messages() == Messages{"READY=1", "STOPPING=1\nSTATUS=stopping"});
+  CHECK(asked(manager.messages()).messages == Messages{"READY=1", "STOPPING=1\nSTATUS=stopping"});
+}
+
+TEST_CASE("a stop asks for the time that it may take, and with each ping for what is left") {
+  const ServiceManager manager;
+  Notifier notifier;
+  notifier.ready("1 job");
+  notifier.watchdog();
+  CHECK(asked(manager.messages()).extended_us.empty());
+  notifier.stopping("stopping", long_enough);
+  notifier.status("waiting");
+  notifier.watchdog();
+  notifier.watchdog();
+  const Asked said = asked(manager.messages());
+  CHECK(said.messages ==
+        Messages{"STOPPING=1\nSTATUS=stopping", "STATUS=waiting", "WATCHDOG=1", "WATCHDOG=1"});
+  REQUIRE(said.extended_us.size() == 3);
+  CHECK(said.extended_us.front() <= long_enough_us);
+  CHECK(said.extended_us.back() > 0);
+  CHECK(std::is_sorted(said.extended_us.rbegin(), said.extended_us.rend()));
+}
+
+TEST_CASE("a stop that takes longer than it may asks for no more time") {
+  const ServiceManager manager;
+  Notifier notifier;
+  notifier.stopping("stopping", Duration{0});
+  notifier.watchdog();
+  CHECK(manager.messages() == Messages{"STOPPING=1\nSTATUS=stopping", "WATCHDOG=1"});
 }
 
 TEST_CASE("a manager that is not there is no fault") {
@@ -93,7 +145,7 @@ TEST_CASE("without a socket that can be named, nothing is sent and no watchdog i
     CHECK(notifier.watchdog_timeout() == Duration{0});
     notifier.ready("1 job");
     notifier.watchdog();
-    notifier.stopping("stopping");
+    notifier.stopping("stopping", long_enough);
   }
   ::unsetenv("NOTIFY_SOCKET");
   ::unsetenv("WATCHDOG_USEC");

@@ -30,6 +30,9 @@ struct Verdict {
   Kind kind = Kind::delivered;
   std::string detail;  ///< one sentence, without secrets: what went wrong, what to do
   Duration wait{0};    ///< retry: not before
+  /// Retry: the other side is there and has taken up this letter, so another one
+  /// may well get through.
+  bool is_letters_own = false;
 };
 
 /// A way to reach people. One thread at a time; blocks, within the configured

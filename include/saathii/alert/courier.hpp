@@ -33,11 +33,18 @@ struct ChannelCounts {
   std::size_t waiting = 0;
 };
 
+/// A server that asks for more patience than this is asked earlier all the same.
+inline constexpr Duration longest_wait = std::chrono::minutes{15};
+
+/// How long to wait after a try that failed.
+[[nodiscard]] Duration pause_after(const Verdict& verdict, Duration backoff);
+
 /// Delivers through one channel, in order, with a thread and a bounded queue of
 /// its own, so that one that is dead holds up nobody else. A letter that cannot
 /// be delivered is tried again with growing pauses until it is `give_up_after`
-/// old. What becomes of each is logged. A recovery is not sent if the opening
-/// never arrived. But for finish(), nothing blocks.
+/// old; where that is the letter's own trouble, others overtake it, but no later
+/// message of the same alert. What becomes of each is logged. A recovery is not
+/// sent if the opening reached nobody. But for finish(), nothing blocks.
 class Courier {
  public:
   Courier(std::string name, CourierOptions options);
@@ -65,17 +72,27 @@ class Courier {
   using Steady = std::chrono::steady_clock::time_point;
   struct Entry {
     Delivery delivery;
+    std::uint64_t number = 0;  ///< in the order in which they were posted
     Steady posted;
+    Steady next_try;  ///< not before, for its own sake
+    runner::Backoff backoff;
   };
+  using Queue = std::deque<Entry>;
 
-  void start_thread();
   void work();
-  void attempt(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] Queue::iterator find_next();
+  void attempt(std::unique_lock<std::mutex>& lock, const Queue::iterator& next);
   void settle(Entry entry, const Verdict& verdict);
+  void succeeded(const Entry& entry, const Verdict& verdict);
+  void put_off(Entry entry, const Verdict& verdict);
+  void put_back(Entry entry);
+  [[nodiscard]] bool is_opening_waiting(const std::string& alert) const;
+  [[nodiscard]] std::set<std::string> find_untold_and_over() const;
   void make_room();
   void supersede(const Letter& letter);
+  [[nodiscard]] bool is_overtaken(const Entry& entry) const;
   [[nodiscard]] bool is_pointless(const Message& message);
-  void remember_undelivered(const Message& message);
+  void remember_undelivered(const Delivery& delivery);
   void lose(const Entry& entry, const std::string& why);
 
   const std::string name_;
@@ -83,15 +100,16 @@ class Courier {
   mutable std::mutex mutex_;  ///< of what follows
   std::condition_variable changed_;
   std::shared_ptr<Channel> channel_;
-  std::deque<Entry> queue_;
-  std::stop_source stop_;  ///< of the try in progress
-  std::optional<Steady> next_try_;
+  Queue queue_;  ///< by their numbers
+  std::uint64_t posted_ = 0;
+  std::stop_source stop_;           ///< of the try in progress
+  std::optional<Steady> next_try_;  ///< of any: the server is down, or asks for patience
   runner::Backoff backoff_;
-  std::set<std::string> undelivered_;  ///< alerts whose opening never arrived
+  std::set<std::string> undelivered_;  ///< alerts whose opening reached nobody
   ChannelCounts counts_;
-  std::uint64_t dropped_now_ = 0;  ///< since the queue was empty
-  bool trying_ = false;
-  std::optional<Steady> deadline_;  ///< once it is to finish
+  std::uint64_t dropped_now_ = 0;         ///< since the queue was empty
+  std::shared_ptr<const Letter> trying_;  ///< the one that is not in the queue now
+  std::optional<Steady> deadline_;        ///< once it is to finish
   std::thread thread_;
 };
 

@@ -29,6 +29,10 @@ class Face final : public runner::Observer {
     std::function<void(std::function<void()>)> soon;
     /// All jobs, as they stand.
     std::function<std::vector<runner::JobView>()> jobs;
+    /// Keeps what is told for the next start; called often, with no news mostly.
+    std::function<void(std::vector<Told>)> keep = {};
+    /// What was kept before this start.
+    std::vector<Told> kept = {};
   };
   static constexpr Duration shutdown_grace = std::chrono::seconds{5};
 
@@ -47,6 +51,7 @@ class Face final : public runner::Observer {
   [[nodiscard]] std::vector<std::pair<std::string, ChannelCounts>> counts() const;
   [[nodiscard]] std::size_t open() const { return rules_.open(); }
 
+  void armed(std::size_t jobs) override;
   void run_started(const std::string& job, const runner::RunInProgress& run) override;
   void tick_ended(const runner::Record& record, Duration busy) override;
   void wedged(const std::string& job) override;

@@ -24,6 +24,8 @@ enum class Kind {
 /// "failed", "long_running", …: as in the configuration.
 [[nodiscard]] std::string_view to_string(Kind kind);
 
+[[nodiscard]] std::optional<Kind> parse_kind(std::string_view text);
+
 /// What people are to be told, without its words.
 struct Message {
   enum class Event {

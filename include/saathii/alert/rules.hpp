@@ -21,6 +21,16 @@ struct Time {
   std::chrono::steady_clock::time_point steady;
 };
 
+/// An alert whose opening was sent and whose recovery was not: what has to outlast
+/// a restart. No reason in it: that may hold what is not for a file.
+struct Told {
+  std::string subject;
+  Kind kind = Kind::failed;
+  std::string id;
+  Instant since;
+  friend bool operator==(const Told&, const Told&) = default;
+};
+
 /// Which alerts open, are sent again and are over. No I/O and no clock of its
 /// own; memory is bounded. Tell it what happens, then look().
 ///
@@ -32,6 +42,8 @@ struct Time {
 class Rules {
  public:
   static constexpr std::size_t max_alerts = 256;
+  /// So long after the start health knows all that it looks at.
+  static constexpr Duration settling = std::chrono::minutes{2};
 
   explicit Rules(config::Alerts settings) : settings_(std::move(settings)) {}
 
@@ -44,7 +56,12 @@ class Rules {
   void tick_ended(const runner::Record& record, Time now);
   void wedged(const std::string& job, Time now);
   void released(const std::string& job, Time now);
+  /// The report counts until the next one: it is judged anew at each look.
   void health_changed(const health::Report& report, Time now);
+  /// What the daemon had told before this start. What was stuck no longer is.
+  void restore(const std::vector<Told>& told, Time now);
+  /// Health begins to judge.
+  void armed(Time now) { armed_ = now.steady; }
   /// The latest run that ended before this start. If it failed, the alert about
   /// it is taken to have been sent, so that its recovery will be; a further
   /// failure opens it anew.
@@ -56,6 +73,8 @@ class Rules {
   /// and every few seconds.
   [[nodiscard]] std::vector<Message> look(Time now);
 
+  /// What restore() needs after the next start. At most max_alerts.
+  [[nodiscard]] std::vector<Told> told() const;
   /// Alerts that are open.
   [[nodiscard]] std::size_t open() const;
   [[nodiscard]] std::size_t size() const noexcept { return alerts_.size(); }
@@ -109,6 +128,8 @@ class Rules {
   [[nodiscard]] bool is_known_to_suffer(const std::string& job) const;
   void happened(const Key& key, std::uint64_t times, Detail detail, Time now);
   void over(const Key& key, const Detail& detail);
+  void judge_health(Time now, bool is_news);
+  [[nodiscard]] bool is_failing(const std::string& check) const;
   void find_long_running(Time now);
   [[nodiscard]] std::vector<Candidate> openings(Time now);
   [[nodiscard]] std::vector<Candidate> recoveries();
@@ -123,6 +144,8 @@ class Rules {
   std::map<Key, Alert> alerts_;
   std::map<std::string, Run> runs_;  ///< in progress, not yet known to be long
   std::deque<Steady> sent_;          ///< of the last hour
+  health::Report report_;            ///< the latest
+  std::optional<Steady> armed_;      ///< since when health judges
   std::optional<Steady> noticed_;    ///< when it was told that alerts are held back
   std::uint64_t untold_ = 0;         ///< held back and over since that was told
   std::vector<std::string> untold_names_;

@@ -26,6 +26,10 @@ struct SmtpAddress {
 /// Whether it is "http://host[:port]/path" or https, without a user. If not, sets `error`.
 [[nodiscard]] bool is_webhook_url(std::string_view url, std::string& error);
 
+/// Whether nobody on the way to such a URL can read what is sent there: by https,
+/// or on this very machine.
+[[nodiscard]] bool keeps_secrets(std::string_view webhook_url);
+
 /// The URL with "***" for its path and query: they may be the only secret that
 /// keeps others from posting there.
 [[nodiscard]] std::string mask_webhook_url(std::string_view url);

@@ -30,6 +30,15 @@ struct Sessions {
   std::int64_t limit = 0;
 };
 
+/// How one way that alerts go fares, since the start.
+struct AlertChannel {
+  std::string name;  ///< lower_case: a label
+  std::uint64_t delivered = 0;
+  std::uint64_t lost = 0;  ///< given up, or dropped because too many waited
+  std::uint64_t tries_failed = 0;
+  std::size_t waiting = 0;
+};
+
 /// All of the daemon that is seen from outside, at one moment. No secret in it.
 struct Sample {
   std::string version;
@@ -40,6 +49,8 @@ struct Sample {
   std::vector<health::DiskSpace> disks;
   std::vector<Queue> queues;
   Sessions sessions;
+  std::vector<AlertChannel> alert_channels;
+  std::size_t alerts_open = 0;
   Duration loop_lag{0};
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -21,20 +22,21 @@ enum class Level { trace, debug, info, warning, error };
 /// A journal field: an upper-case name and its value.
 using Field = std::pair<std::string, std::string>;
 
-/// Chooses the journal or stderr, and the least level written. Call once,
-/// before other threads start.
-void start(Level least);
-
 /// The least level written from now on, by all threads.
 void set_level(Level least) noexcept;
 [[nodiscard]] Level level() noexcept;
 
-/// Whether events go to the journal, and not to stderr.
+/// Whether events go to the journal, and not to stderr: as it was at the first use.
 [[nodiscard]] bool is_journal() noexcept;
 
 /// From now on events go to files in this folder, too: see files.hpp. Empty: no
-/// longer. Any thread. A file that cannot be written is told of once.
+/// longer. Any thread; it waits for no disk, because a thread of its own writes:
+/// see file_writer.hpp. A file that cannot be written is told of once.
 void write_files(const std::string& folder);
+
+/// Until the files have all lines so far, or the limit; what they lack then is
+/// told of. For the end of the program.
+void finish_files(std::chrono::milliseconds limit);
 
 /// "trace", "debug", "info", "warning", "error" (case does not matter);
 /// anything else returns false and leaves `level` alone.

@@ -3,7 +3,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <csignal>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "saathii/base/signal_block.hpp"
 #include "saathii/runner/clock.hpp"
 #include "saathii/runner/job_loop.hpp"
 #include "saathii/runner/ledger_keeper.hpp"
@@ -33,36 +33,15 @@ struct Options {
   std::map<std::string, Pause> paused = {};  ///< jobs that are paused from the start
 };
 
+/// After so long run() has returned since it was told to stop.
+[[nodiscard]] Duration longest_stop(const Options& options);
+
 /// How the daemon ended.
 struct Ending {
   int exit_code = 0;
   /// A worker never came back: destroying the runner would wait for it for
   /// ever, so leave the program by _exit().
   bool stuck = false;
-};
-
-/// Keeps every signal away from threads that are started until lift(): all go
-/// to the thread that runs the loop.
-class SignalBlock {
- public:
-  SignalBlock() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalBlock() { lift(); }
-  SignalBlock(const SignalBlock&) = delete;
-  SignalBlock& operator=(const SignalBlock&) = delete;
-
-  void lift() {
-    if (!std::exchange(lifted_, true)) {
-      pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-  }
-
- private:
-  sigset_t before_{};
-  bool lifted_ = false;
 };
 
 /// A request about a job that cannot be met: what() says why and what to do.

@@ -18,8 +18,9 @@ namespace saathii::systemd {
 class Face final : public runner::Observer {
  public:
   /// The notifier and the states outlive the face. Times are shown in `zone`.
+  /// Within `stop_limit` of stopping() the process has ended.
   Face(Notifier& notifier, std::vector<const ServerState*> servers, TimeZone zone,
-       std::function<Instant()> now = wall_now);
+       Duration stop_limit, std::function<Instant()> now = wall_now);
 
   void armed(std::size_t jobs) override;
   void tick_ended(const runner::Record& record, Duration busy) override;
@@ -33,7 +34,10 @@ class Face final : public runner::Observer {
   void stopping(const std::vector<std::string>& running) override;
 
   /// What is failing, in a sentence; empty: nothing is.
-  void set_failing(std::string text);
+  void set_failing(const std::string& text);
+
+  /// Of the times of runs that end from now on.
+  void set_zone(TimeZone zone);
 
   /// How often heartbeat() is wanted: `usual`, or half the watchdog's time.
   [[nodiscard]] static Duration heartbeat_interval(const Notifier& notifier, Duration usual);
@@ -48,7 +52,8 @@ class Face final : public runner::Observer {
 
   Notifier& notifier_;
   const std::vector<const ServerState*> servers_;
-  const TimeZone zone_;
+  TimeZone zone_;
+  const Duration stop_limit_;
   const std::function<Instant()> now_;
   std::size_t jobs_ = 0;
   bool stopping_ = false;

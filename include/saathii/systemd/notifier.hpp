@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,7 +29,9 @@ class Notifier {
   void watchdog();
   /// A reload begins: ready() must follow, whatever comes of it.
   void reloading();
-  void stopping(const std::string& status);
+  /// From now on the manager is asked, with every ping as well, not to kill the
+  /// service before `within` is over, if its own limit is shorter.
+  void stopping(const std::string& status, Duration within);
   /// Sends what was kept, if anything.
   void retry();
 
@@ -47,6 +50,7 @@ class Notifier {
   std::mutex mutex_;  ///< of what follows: what the manager has not been told yet
   bool ready_ = false;
   bool stopping_ = false;
+  std::optional<std::chrono::steady_clock::time_point> stopped_by_;  ///< once it stops
   std::string status_;
 };
 

@@ -1,7 +1,7 @@
 #include "saathii/systemd/face.hpp"
 
 #include "base/capture_stderr.hpp"
-#include "support.hpp"
+#include "catch.hpp"
 #include "support/service_manager.hpp"
 
 namespace saathii::systemd {
@@ -14,6 +14,9 @@ using schedule::Outcome;
 
 const Instant now = *parse_iso8601("2026-11-22T08:33:42Z");  // 14:03:42 in Kolkata
 
+/// 0: nothing is asked of the manager that differs from moment to moment.
+constexpr Duration stop_limit{0};
+
 struct Setup {
   explicit Setup(const char* watchdog_us = "60000000") : manager(test::path_name, watchdog_us) {}
   test::ServiceManager manager;
@@ -21,8 +24,9 @@ struct Setup {
   ServerState postgres{"postgres"};
   ServerState redis{"redis"};
   Instant shown_now = now;
-  Face face{
-      notifier, {&postgres, &redis}, tz::locate_zone("Asia/Kolkata"), [this] { return shown_now; }};
+  Face face{notifier, {&postgres, &redis}, tz::locate_zone("Asia/Kolkata"), stop_limit, [this] {
+              return shown_now;
+            }};
 };
 
 Record run_of(const std::string& job, Outcome outcome, const std::string& reason,
@@ -58,6 +62,15 @@ TEST_CASE("the status tells of the latest run that did something, and of servers
   setup.face.tick_ended(run_of("coin_deduction", Outcome::succeeded, "0 calls charged", 0), 2ms);
   CHECK(setup.face.status() ==
         "5 jobs; 312 calls charged at 14:03:00 in 41 ms; postgres up; redis down for 42 s");
+}
+
+TEST_CASE("after a change of the zone, times are shown in the new one") {
+  Setup setup;
+  setup.face.armed(1);
+  setup.face.set_zone(tz::locate_zone("Asia/Tokyo"));
+  setup.face.tick_ended(run_of("charge", Outcome::succeeded, "1 call charged", 1), 41ms);
+  CHECK_THAT(setup.face.status(),
+             Catch::Matchers::StartsWith("1 job; 1 call charged at 17:33:00 in 41 ms; "));
 }
 
 TEST_CASE("a failure stays in the status until the job succeeds again") {
