@@ -14,6 +14,7 @@ import datetime
 import json
 import pathlib
 import random
+import signal
 import sys
 import time
 
@@ -27,6 +28,9 @@ from recount import recount  # noqa: E402
 from recount_facts import Options  # noqa: E402
 from recount_tables import Tables  # noqa: E402
 from world import GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
+
+
+SHOWN_VIOLATIONS = 20
 
 
 def parse_arguments(arguments):
@@ -87,7 +91,7 @@ class Campaign:
             self.tell(world)
             if wrong or time.monotonic() >= until:
                 return wrong
-            world.people.go_on()
+            world.go_on()
 
     def tell(self, world):
         charges = sum(map(len, self.tables.charges.values()))
@@ -112,22 +116,28 @@ def summary(campaign, world, wrong):
 
 def main(arguments=None):
     given = parse_arguments(arguments)
-    world = World(given.daemons, given.seed, given.calls)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     campaign = Campaign(given)
-    wrong = None
+    keep = True
+    world = World()
     try:
+        world.start(given.daemons, given.seed, given.calls)
         wrong = campaign.run(world)
         print(json.dumps(summary(campaign, world, wrong)), flush=True)
         for finding in wrong:
-            for text in finding.violations[:20]:
+            for text in finding.violations[:SHOWN_VIOLATIONS]:
                 print(f"invariant {finding.number}: {text}")
+        keep = bool(wrong)
+        return 1 if wrong else 0
+    except KeyboardInterrupt:
+        keep = False
+        return 130
     finally:
         world.stop()
-        if wrong == []:
-            world.remove()
-        else:
+        if keep:
             print(f"what is left is in {world.folder}", file=sys.stderr)
-    return 1 if wrong else 0
+        else:
+            world.remove()
 
 
 if __name__ == "__main__":

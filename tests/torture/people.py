@@ -71,7 +71,6 @@ class People:
 
     def stop(self):
         self.ended = True
-        self.acting.set()
         if self.thread.is_alive():
             self.thread.join(60)
         if self.api is not None:

@@ -71,6 +71,8 @@ class Instance:
         self.write_config()
         self.log = (world.folder / f"saathiid-{number}.log").open("a")
         self.wanted = True
+        self.may_run = threading.Event()
+        self.may_run.set()
         self.starts = 0
         self.env = {}
         self.process = None
@@ -85,10 +87,14 @@ class Instance:
             grace=GRACE_S, batch_size=batch_size, logs=self.world.logs))
 
     def _supervise(self):
-        while self.wanted:
+        while True:
+            self.may_run.wait()
+            if not self.wanted:
+                return
             with self.lock:
+                # It ends with the campaign, even one that is killed.
                 self.process = subprocess.Popen(
-                    [*self.world.wrapper, PROGRAM, "--config", str(self.config)],
+                    ["setpriv", "--pdeathsig", "KILL", PROGRAM, "--config", str(self.config)],
                     stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                     env=environment(**self.env))
                 self.starts += 1
@@ -100,10 +106,17 @@ class Instance:
             if self.process is not None and self.process.poll() is None:
                 self.process.send_signal(number)
 
+    def halt(self):
+        """Stops it as an operator does; returns its exit code."""
+        self.may_run.clear()
+        self.signal(signal.SIGTERM)
+        return self.process.wait(60)
+
     def stop(self):
         self.wanted = False
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
+        self.may_run.set()
         self.supervisor.join(60)
         self.signal(signal.SIGKILL)
         self.postgres.close()
@@ -114,17 +127,18 @@ class Instance:
 class World:
     """Owns everything; stop() leaves nothing behind."""
 
-    def __init__(self, daemons, seed, live_calls):
+    def __init__(self):
         # Short, because a socket's path must fit in 107 bytes.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="saathii-t-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.logs = self.folder / "logs"
         self.logs.mkdir()
-        self.wrapper = []
         self.instances = []
         self.people = None
         self.postgres = Postgres(self.folder)
         self.redis = Redis(self.folder)
+
+    def start(self, daemons, seed, live_calls):
         self.postgres.start()
         self.redis.start()
         self.database = self.postgres.create("torture")
@@ -174,7 +188,7 @@ class World:
             connection.close()
 
     def calm(self):
-        """Nobody acts any more; until the jobs have done all that is due."""
+        """Nobody acts any more; the jobs do all that is due, and the daemons stop."""
         self.people.pause()
         began = self.now()
 
@@ -184,6 +198,13 @@ class World:
                     and runs.get("presence_cleanup", 0) >= 1)
 
         wait_until("the jobs to have done what is due", settled)
+        for instance in self.instances:
+            instance.halt()
+
+    def go_on(self):
+        for instance in self.instances:
+            instance.may_run.set()
+        self.people.go_on()
 
     def stop(self):
         if self.people is not None:
