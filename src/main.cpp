@@ -39,6 +39,10 @@ constexpr Duration after_the_loop =
 int serve(const config::Config& config, const std::string& file, ServerState& postgres_state,
           ServerState& redis_state, postgres::Pool& pool) {
   const std::vector<const ServerState*> servers = {&postgres_state, &redis_state};
+  // Who only looks must not take the jobs' sessions: max_sessions may be 1.
+  config::Postgres for_inquiries = config.postgres;
+  for_inquiries.max_sessions = 1;
+  postgres::Pool inquiry_pool{std::move(for_inquiries), postgres_state};
   postgres::RunLedger ledger{pool, config.service};
   systemd::Notifier notifier;
   const app::PauseFile pauses = app::PauseFile::in_state_folder();
@@ -70,8 +74,9 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
                       {{"files", &files}, {"disks", &disks}, {"inquiries", &inquiries}},
                       options.ledger.queue_limit}};
   runner.add_observer(http);
-  control::Face bus{app::make_desk({runner, health, inquiries, pool, reloader, pauses, file}),
-                    {.bus = config.control.bus}};
+  control::Face bus{
+      app::make_desk({runner, health, files, inquiries, inquiry_pool, reloader, pauses, file}),
+      {.bus = config.control.bus}};
   runner.add_observer(bus);
   runner.add_observer(alerts);
   health.on_change([&](const health::Report& report) {

@@ -23,21 +23,26 @@ int main(int argc, char** argv) {
   if (parsed.exit_code) {
     return *parsed.exit_code;
   }
+  const int on_fault =
+      parsed.command.command == Command::health ? exit_code::unknown : exit_code::refused;
   try {
     Terminal terminal(parsed.command);
     const PasswordAgent agent(parsed.command);
     const int code = carry_out(
         parsed.command,
-        [&] { return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no); },
+        [&] {
+          return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no,
+                                parsed.command.names ? Patience::short_one : Patience::usual);
+        },
         terminal);
     if (!terminal.wrote_all()) {
       std::fputs("saathiictl: not all of the answer could be written\n", stderr);
-      return code == exit_code::ok ? exit_code::refused : code;
+      return code == exit_code::ok ? on_fault : code;
     }
     return code;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "saathiictl: ended by a fault that it does not expect: %s\n",
                  error.what());
-    return parsed.command.command == Command::health ? exit_code::unknown : exit_code::refused;
+    return on_fault;
   }
 }

@@ -41,13 +41,14 @@ control::Desk make_desk(const DeskParts& parts) {
       }
     }
     auto save = [&paused, &parts](const std::stop_token&) { parts.pauses.save(paused); };
-    co_await parts.worker.run(save);
+    co_await parts.files.run(save);
   };
-  postgres::Pool& pool = parts.pool;
+  postgres::Pool& pool = parts.inquiry_pool;
   return {
       .runner = parts.runner,
       .health = parts.health,
-      .worker = parts.worker,
+      .dialler = parts.files,
+      .worker = parts.inquiries,
       .inquiries =
           {.history = [&pool](const auto& query,
                               const auto& stop) { return postgres::history(pool, query, stop); },

@@ -25,8 +25,9 @@ void set_log_level(const config::Config& config);
 struct DeskParts {
   runner::Runner& runner;
   health::Monitor& health;
-  runner::SideWorker& worker;
-  postgres::Pool& pool;
+  runner::SideWorker& files;      ///< keeps pauses, and connects to the bus
+  runner::SideWorker& inquiries;  ///< what anybody may ask, and so fill
+  postgres::Pool& inquiry_pool;
   Reloader& reloader;
   const PauseFile& pauses;
   const std::string& config_file;

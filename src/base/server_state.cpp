@@ -4,6 +4,18 @@
 
 namespace saathii {
 
+std::string_view to_string(ServerState::State state) {
+  switch (state) {
+    case ServerState::State::up:
+      return "up";
+    case ServerState::State::down:
+      return "down";
+    case ServerState::State::unknown:
+      break;
+  }
+  return "unknown";
+}
+
 // Events are written under the lock, so that "down" and "back" appear in the
 // order in which they happened; the callback is not, so that it may look.
 

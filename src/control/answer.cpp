@@ -2,13 +2,35 @@
 
 namespace saathii::control {
 
-OpenCalls::Call::Call(OpenCalls& calls, std::string caller)
-    : calls_(&calls), caller_(std::move(caller)) {
+namespace {
+
+[[noreturn]] void throw_overloaded() {
+  throw Refusal("Overloaded", "too many requests are waiting already: try again");
+}
+
+}  // namespace
+
+OpenCalls::Call::Call(OpenCalls& calls, std::string caller) : calls_(&calls) {
   calls.open_.insert(this);
-  ++calls.by_caller_[caller_];
+  calls.enter(*this, std::move(caller), calls.unknown_);
 }
 
 OpenCalls::Call::~Call() { close(); }
+
+void OpenCalls::Call::admit(uid_t user, bool trusted) {
+  if (calls_ == nullptr) {
+    return;
+  }
+  std::string account = "uid " + std::to_string(user);
+  const Limits& limits = calls_->limits_;
+  const bool is_full = calls_->open_of(account) >= (trusted ? limits.all : limits.of_one_user) ||
+                       (!trusted && calls_->untrusted_ >= limits.all);
+  if (is_full) {
+    throw_overloaded();
+  }
+  calls_->leave(*this);
+  calls_->enter(*this, std::move(account), trusted ? calls_->trusted_ : calls_->untrusted_);
+}
 
 void OpenCalls::Call::close() noexcept {
   OpenCalls* calls = std::exchange(calls_, nullptr);
@@ -16,10 +38,7 @@ void OpenCalls::Call::close() noexcept {
     return;
   }
   calls->open_.erase(this);
-  const auto count = calls->by_caller_.find(caller_);
-  if (--count->second == 0) {
-    calls->by_caller_.erase(count);
-  }
+  calls->leave(*this);
   calls->sent_();
 }
 
@@ -34,11 +53,29 @@ OpenCalls::~OpenCalls() {
 }
 
 void OpenCalls::require_room(const std::string& caller) const {
-  const auto count = by_caller_.find(caller);
-  if (open_.size() >= limits_.all ||
-      (count != by_caller_.end() && count->second >= limits_.of_one_caller)) {
-    throw Refusal("Overloaded", "too many requests are waiting already: try again");
+  if (unknown_ >= limits_.of_unknown_users || open_of(caller) >= limits_.of_one_user) {
+    throw_overloaded();
   }
+}
+
+std::size_t OpenCalls::open_of(const std::string& account) const {
+  const auto count = by_account_.find(account);
+  return count == by_account_.end() ? 0 : count->second;
+}
+
+void OpenCalls::enter(Call& call, std::string account, std::size_t& group) {
+  ++by_account_[account];
+  ++group;
+  call.account_ = std::move(account);
+  call.group_ = &group;
+}
+
+void OpenCalls::leave(const Call& call) noexcept {
+  const auto count = by_account_.find(call.account_);
+  if (--count->second == 0) {
+    by_account_.erase(count);
+  }
+  --*call.group_;
 }
 
 void OpenCalls::refuse_all(const sdbus::Error& error) noexcept {

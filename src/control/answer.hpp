@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -17,11 +19,15 @@ namespace saathii::control {
 /// The calls of one connection that still wait for their answer: a bounded
 /// number, so that a flood of them costs a bounded amount of memory and work.
 /// Loop thread. It outlives no connection: what is waiting then is forgotten.
+///
+/// They are counted by user, however many connections one has. Nobody who is not
+/// trusted can take the room of who is.
 class OpenCalls {
  public:
   struct Limits {
-    std::size_t all = 64;
-    std::size_t of_one_caller = 8;
+    std::size_t all = 64;         ///< of all whom nobody trusts; of each whom somebody does
+    std::size_t of_one_user = 8;  ///< whom nobody trusts; of a connection whose user is not known
+    std::size_t of_unknown_users = 4096;  ///< until the bus has told: soon
   };
 
   class Call {
@@ -32,6 +38,8 @@ class OpenCalls {
     Call& operator=(const Call&) = delete;
     virtual void refuse(const sdbus::Error& error) noexcept = 0;
     virtual void forget() noexcept = 0;
+    /// It is this user's from now on. Throws Refusal where that is one too many.
+    void admit(uid_t user, bool trusted);
 
    protected:
     void close() noexcept;
@@ -39,7 +47,8 @@ class OpenCalls {
    private:
     friend class OpenCalls;
     OpenCalls* calls_;
-    std::string caller_;
+    std::string account_;  ///< the caller's name on the bus, or "uid 1000"
+    std::size_t* group_;   ///< of the open calls it is one of
   };
 
   /// `sent` is called after each answer.
@@ -48,16 +57,20 @@ class OpenCalls {
   OpenCalls(const OpenCalls&) = delete;
   OpenCalls& operator=(const OpenCalls&) = delete;
 
-  /// Throws Refusal where one more is too many.
+  /// Throws Refusal where one more of the connection is too many.
   void require_room(const std::string& caller) const;
   void refuse_all(const sdbus::Error& error) noexcept;
-  [[nodiscard]] std::size_t size() const noexcept { return open_.size(); }
 
  private:
+  [[nodiscard]] std::size_t open_of(const std::string& account) const;
+  void enter(Call& call, std::string account, std::size_t& group);
+  void leave(const Call& call) noexcept;
+
   const Limits limits_;
   std::function<void()> sent_;
   std::set<Call*> open_;
-  std::map<std::string, std::size_t> by_caller_;
+  std::map<std::string, std::size_t> by_account_;
+  std::size_t unknown_ = 0, untrusted_ = 0, trusted_ = 0;  ///< how many of open_
 };
 
 /// A caller's right to exactly one answer: copies share it, and the last one to
@@ -71,6 +84,8 @@ class Answer {
   void give(const Results&... results) const noexcept {
     waiting_->settle([&](const auto& result) { result.returnResults(results...); });
   }
+  /// As OpenCalls::Call::admit().
+  void admit(uid_t user, bool trusted) const { waiting_->admit(user, trusted); }
   void refuse(const std::exception_ptr& error) const noexcept {
     waiting_->refuse(to_bus_error(error));
   }

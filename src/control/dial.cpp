@@ -136,16 +136,6 @@ void require_answer(const std::string& address, const std::stop_token& stop) {
   }
 }
 
-std::unique_ptr<sdbus::IConnection> open(const std::string& bus) {
-  if (bus == "system") {
-    return sdbus::createSystemBusConnection();
-  }
-  if (bus == "session") {
-    return sdbus::createSessionBusConnection();
-  }
-  return sdbus::createSessionBusConnectionWithAddress(bus);
-}
-
 }  // namespace
 
 std::string bus_address(const std::string& bus) {
@@ -165,7 +155,7 @@ std::unique_ptr<sdbus::IConnection> dial(const std::string& bus, const std::stop
   if (stop.stop_requested()) {
     throw std::runtime_error("saathiid is shutting down");
   }
-  return open(bus);
+  return open_bus(bus);
 }
 
 }  // namespace saathii::control

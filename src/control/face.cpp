@@ -121,7 +121,7 @@ class Face::Impl {
       }
     };
     try {
-      co_await office_.desk.worker.run(work);
+      co_await office_.desk.dialler.run(work);
     } catch (const runner::Overloaded& error) {
       why = error.what();
     }

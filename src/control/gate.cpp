@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,38 @@ bool timed_out(std::string_view error) {
          error == "org.freedesktop.DBus.Error.TimedOut";
 }
 
+/// Tells once that a connection has left the bus. Until then, and no longer than
+/// it lives, the bus is asked to tell: not of everybody who comes and goes.
+class Departure {
+ public:
+  /// `name` is a connection's own: ":1.42". Throws sdbus::Error.
+  Departure(sd_bus* bus, const std::string& name, std::function<void()> left)
+      : left_(std::move(left)) {
+    const std::string match = fmt::format(
+        "type='signal',sender='{0}',path='/org/freedesktop/DBus',interface='{0}',"
+        "member='NameOwnerChanged',arg0='{1}'",
+        bus_interface, name);
+    const auto ignore = [](sd_bus_message*, void*, sd_bus_error*) { return 0; };
+    const int done =
+        sd_bus_add_match_async(bus, &slot_, match.c_str(), &Departure::on_change, ignore, this);
+    if (done < 0) {
+      throw make_error("org.freedesktop.DBus.Error.Failed", std::strerror(-done));
+    }
+  }
+  ~Departure() { sd_bus_slot_unref(slot_); }
+  Departure(const Departure&) = delete;
+  Departure& operator=(const Departure&) = delete;
+
+ private:
+  static int on_change(sd_bus_message* /*signal*/, void* self, sd_bus_error* /*error*/) {
+    static_cast<Departure*>(self)->left_();
+    return 0;
+  }
+
+  std::function<void()> left_;
+  sd_bus_slot* slot_ = nullptr;
+};
+
 }  // namespace
 
 struct Gate::Question {
@@ -48,7 +81,8 @@ struct Gate::Question {
   std::string action;
   std::string cancellation;
   std::string by;
-  Then then;
+  Then then;  ///< empty: it has been answered
+  std::unique_ptr<Departure> departure;
 };
 
 Gate::Gate(sdbus::IConnection& connection, Options options, std::function<void()> sent,
@@ -62,46 +96,56 @@ Gate::Gate(sdbus::IConnection& connection, Options options, std::function<void()
 
 Gate::~Gate() = default;
 
-void Gate::check(const Caller& caller, const std::string& action, Then then) {
-  auto question = std::make_shared<Question>();
-  question->caller = caller;
-  question->action = action;
-  question->then = std::move(then);
-  const auto known = uids_.find(caller.name);
-  if (known != uids_.end()) {
-    judge(question, known->second);
-  } else {
-    ask_bus(question);
-  }
+bool Gate::trusts(uid_t uid) const {
+  const auto& trusted = options_.trusted;
+  return std::find(trusted.begin(), trusted.end(), uid) != trusted.end();
 }
 
-void Gate::ask_bus(const std::shared_ptr<Question>& question) {
+void Gate::identify(const Caller& caller, Known then) {
+  if (const auto known = uids_.find(caller.name); known != uids_.end()) {
+    then({.uid = known->second, .trusted = trusts(known->second), .why_not = {}});
+    return;
+  }
   (void)bus_->callMethodAsync("GetConnectionUnixUser")
       .onInterface(bus_interface)
       .withTimeout(options_.bus_timeout)
-      .withArguments(question->caller.name)
-      .uponReplyInvoke([this, question](CallError error, std::uint32_t uid) {
-        if (error) {
-          refuse(question, "the bus does not say who asks: " + error->getMessage());
-          return;
-        }
-        if (uids_.size() >= max_known_callers) {
-          uids_.clear();
-        }
-        uids_[question->caller.name] = uid;
-        judge(question, uid);
-      });
+      .withArguments(caller.name)
+      .uponReplyInvoke(
+          [this, name = caller.name, then = std::move(then)](CallError error, std::uint32_t uid) {
+            if (error) {
+              then({.uid = {},
+                    .trusted = false,
+                    .why_not = "the bus does not say who asks: " + error->getMessage()});
+              return;
+            }
+            if (uids_.size() >= max_known_callers) {
+              uids_.clear();
+            }
+            uids_[name] = uid;
+            then({.uid = uid, .trusted = trusts(uid), .why_not = {}});
+          });
   sent_();
 }
 
-void Gate::judge(const std::shared_ptr<Question>& question, uid_t uid) {
+void Gate::check(const Caller& caller, uid_t uid, const std::string& action, Then then) {
+  auto question = std::make_shared<Question>();
+  question->caller = caller;
+  question->action = action;
   question->by = name_of(uid);
-  const auto& trusted = options_.trusted;
-  if (std::find(trusted.begin(), trusted.end(), uid) != trusted.end()) {
+  question->then = std::move(then);
+  if (trusts(uid)) {
     answer(question, {.allowed = true, .by = question->by, .why_not = {}});
     return;
   }
   try {
+    // Before the question: whoever leaves from now on is missed.
+    question->departure = std::make_unique<Departure>(
+        raw_bus(*bus_), caller.name, [this, weak = std::weak_ptr(question)] {
+          if (const auto asked = weak.lock()) {
+            cancel(*asked);
+            refuse(asked, "who asked has left the bus");
+          }
+        });
     ask_polkit(question);
   } catch (const sdbus::Error& error) {
     refuse(question, "polkit cannot be asked: " + error.getMessage());
@@ -133,11 +177,7 @@ void Gate::ask_polkit(const std::shared_ptr<Question>& question) {
         if (nobody_there(error->getName())) {
           refuse(question, "there is no polkit to ask: only root and saathiid's own user may");
         } else if (timed_out(error->getName())) {
-          // So that no window stays open that asks for a password in vain.
-          (void)polkit_->callMethodAsync("CancelCheckAuthorization")
-              .onInterface(polkit_interface)
-              .withArguments(question->cancellation)
-              .uponReplyInvoke([](CallError) {});
+          cancel(*question);
           refuse(question, "polkit did not answer in time");
         } else {
           refuse(question, "polkit refuses to answer: " + error->getMessage());
@@ -146,10 +186,24 @@ void Gate::ask_polkit(const std::shared_ptr<Question>& question) {
   sent_();
 }
 
+/// So that no window stays open that asks for a password in vain.
+void Gate::cancel(const Question& question) {
+  (void)polkit_->callMethodAsync("CancelCheckAuthorization")
+      .onInterface(polkit_interface)
+      .withArguments(question.cancellation)
+      .uponReplyInvoke([](CallError) {});
+  sent_();
+}
+
 /// Never from within a handler of the object that was called: what follows may
 /// destroy that object.
 void Gate::answer(const std::shared_ptr<Question>& question, const Verdict& verdict) {
-  later_([then = std::move(question->then), verdict] { then(verdict); });
+  if (question->then) {
+    later_([question, then = std::exchange(question->then, nullptr), verdict] {
+      question->departure.reset();
+      then(verdict);
+    });
+  }
 }
 
 void Gate::refuse(const std::shared_ptr<Question>& question, std::string why_not) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -13,8 +14,8 @@
 
 namespace saathii::control {
 
-/// May the caller do that? Asks the bus who it is and, unless it is root or the
-/// daemon's own user, polkit; all of it without waiting. Loop thread.
+/// Who is the caller, and may it do that? Asks the bus who it is and, unless it is
+/// root or the daemon's own user, polkit; all of it without waiting. Loop thread.
 class Gate {
  public:
   struct Options {
@@ -23,6 +24,12 @@ class Gate {
     Duration polkit_timeout;
     Duration password_timeout;  ///< for polkit while it asks a person
   };
+  struct Identity {
+    std::optional<uid_t> uid;  ///< none: the bus does not tell
+    bool trusted = false;
+    std::string why_not;  ///< a sentence, if there is no uid
+  };
+  using Known = std::function<void(const Identity&)>;
   struct Verdict {
     bool allowed = false;
     std::string by;       ///< who was allowed: "root", "uid 1000"
@@ -37,14 +44,18 @@ class Gate {
   /// What is asked then is never answered.
   ~Gate();
 
-  /// `action` is a polkit action. Calls `then` later, not from within; it does not throw.
-  void check(const Caller& caller, const std::string& action, Then then);
+  /// Calls `then` at once or later; it does not throw.
+  void identify(const Caller& caller, Known then);
+
+  /// `action` is a polkit action, `uid` the caller's. Calls `then` later, not from
+  /// within; it does not throw. A caller that leaves the bus meanwhile is refused.
+  void check(const Caller& caller, uid_t uid, const std::string& action, Then then);
 
  private:
   struct Question;
-  void ask_bus(const std::shared_ptr<Question>& question);
-  void judge(const std::shared_ptr<Question>& question, uid_t uid);
+  [[nodiscard]] bool trusts(uid_t uid) const;
   void ask_polkit(const std::shared_ptr<Question>& question);
+  void cancel(const Question& question);
   void answer(const std::shared_ptr<Question>& question, const Verdict& verdict);
   void refuse(const std::shared_ptr<Question>& question, std::string why_not);
 

@@ -15,11 +15,12 @@ using Descriptor = asio::posix::stream_descriptor;
 }  // namespace
 
 Link::Link(const asio::any_io_executor& loop, std::unique_ptr<sdbus::IConnection> connection,
-           std::function<void(const std::string&)> on_lost)
+           std::function<void(const std::string&)> on_lost, Patience patience)
     : connection_(std::move(connection)),
       descriptor_(loop, poll_state(*connection_).fd),
       timer_(loop),
-      on_lost_(std::move(on_lost)) {}
+      on_lost_(std::move(on_lost)),
+      patience_(patience) {}
 
 Link::~Link() {
   try {
@@ -35,7 +36,7 @@ void Link::sent() {
   if (closed_ || turning_) {
     return;  // a turn arms at its end
   }
-  if (blocked_since_ && ++unsent_ > max_unsent) {
+  if (blocked_since_ && ++sends_ > patience_.sends) {
     lose("the bus does not take what is sent to it");
     return;
   }
@@ -93,10 +94,10 @@ void Link::arm() {
   if (state.write) {
     if (!blocked_since_) {
       blocked_since_ = std::chrono::steady_clock::now();
-      unsent_ = 0;
+      sends_ = 0;
     }
     await_ready(Descriptor::wait_write);
-    await_deadline(*blocked_since_ + patience);
+    await_deadline(*blocked_since_ + patience_.time);
     return;
   }
   blocked_since_.reset();

@@ -22,13 +22,15 @@ class Link : public std::enable_shared_from_this<Link> {
   /// Messages handled before other work of the loop gets its turn.
   static constexpr int max_messages_per_turn = 16;
   static constexpr std::chrono::microseconds max_turn{1000};
-  /// A bus that takes nothing for so long, or so many messages behind, is lost.
-  static constexpr std::chrono::seconds patience{30};
-  static constexpr int max_unsent = 4096;
+  /// When a bus that takes nothing is lost.
+  struct Patience {
+    std::chrono::steady_clock::duration time = std::chrono::seconds{30};
+    int sends = 4096;  ///< calls of sent() meanwhile, for a few messages each
+  };
 
   /// `on_lost` is called once, with the reason; it must not destroy the link.
   Link(const boost::asio::any_io_executor& loop, std::unique_ptr<sdbus::IConnection> connection,
-       std::function<void(const std::string&)> on_lost);
+       std::function<void(const std::string&)> on_lost, Patience patience);
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -53,9 +55,10 @@ class Link : public std::enable_shared_from_this<Link> {
   boost::asio::posix::stream_descriptor descriptor_;
   boost::asio::steady_timer timer_;
   std::function<void(const std::string&)> on_lost_;
+  const Patience patience_;
   std::optional<Time> armed_for_;
   std::optional<Time> blocked_since_;  ///< the bus takes nothing since then
-  int unsent_ = 0;                     ///< messages since then
+  int sends_ = 0;                      ///< calls of sent() since then
   bool reading_ = false;
   bool writing_ = false;
   bool turning_ = false;

@@ -82,9 +82,11 @@ void ManagerObject::SetLogLevel(sdbus::Result<>&& result, std::string level) {
 }
 
 void ManagerObject::History(sdbus::Result<std::vector<wire::HistoryRow>>&& result, std::string name,
-                            std::uint64_t since, std::string outcome, std::uint32_t limit) {
+                            std::uint64_t since, std::uint64_t until, std::string outcome,
+                            std::uint32_t limit) {
   guarded([&] {
-    requests_.history(caller_of(getObject()), std::move(result), name, since, outcome, limit);
+    requests_.history(caller_of(getObject()), std::move(result), name, since, until, outcome,
+                      limit);
   });
 }
 

@@ -36,7 +36,8 @@ class ManagerObject final
   std::tuple<std::string, std::vector<wire::Finding>> Health() override;
   void SetLogLevel(sdbus::Result<>&& result, std::string level) override;
   void History(sdbus::Result<std::vector<wire::HistoryRow>>&& result, std::string name,
-               std::uint64_t since, std::string outcome, std::uint32_t limit) override;
+               std::uint64_t since, std::uint64_t until, std::string outcome,
+               std::uint32_t limit) override;
   void Calendar(sdbus::Result<std::vector<std::uint64_t>, std::string>&& result, std::string name,
                 std::uint32_t count) override;
   void CallReceipt(sdbus::Result<wire::Details, std::vector<wire::Minute>>&& result,

@@ -16,16 +16,14 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::uint32_t max_rows = 10'000;
+/// An answer is made in one piece, and the loop does nothing else meanwhile.
+constexpr std::uint32_t max_rows = 1000;
+constexpr std::uint32_t max_ticks = 10'000;
 constexpr std::uint32_t max_wallet_entries = 1000;
 /// A little ahead is another clock, more would charge what has not begun.
 constexpr Duration max_ahead = std::chrono::minutes{1};
 /// A trigger may have a tick in four years only.
 constexpr Duration calendar_horizon = std::chrono::hours{24 * 366 * 20};
-
-constexpr schedule::Outcome outcomes[] = {schedule::Outcome::succeeded, schedule::Outcome::failed,
-                                          schedule::Outcome::timed_out, schedule::Outcome::skipped,
-                                          schedule::Outcome::coalesced, schedule::Outcome::missed};
 
 /// No name of anything is longer. What is gets no further: to look for the nearest
 /// name takes long where a message is as long as the bus allows.
@@ -60,7 +58,7 @@ void require_between(const char* argument, std::uint64_t value, std::uint64_t le
 void require_outcome(const std::string& outcome) {
   require_name("outcome", outcome);
   std::vector<std::string_view> known;
-  for (const schedule::Outcome each : outcomes) {
+  for (const schedule::Outcome each : schedule::outcomes) {
     known.push_back(schedule::to_string(each));
   }
   if (!outcome.empty() && std::find(known.begin(), known.end(), outcome) == known.end()) {
@@ -129,28 +127,45 @@ runner::JobView Requests::job(const std::string& name) const {
   return office_.desk.runner.job(name);
 }
 
-template <typename... Results>
-Answer<Results...> Requests::open(const Caller& caller, sdbus::Result<Results...>&& result) {
+/// `then` is called with the answer and the caller's user, when it is known and
+/// has room for one more call.
+template <typename... Results, typename Then>
+void Requests::admit(const Caller& caller, sdbus::Result<Results...>&& result, Then then) {
   calls_.require_room(caller.name);
-  return {calls_, caller.name, std::move(result)};
+  const Answer<Results...> answer(calls_, caller.name, std::move(result));
+  gate_.identify(caller, [answer, then = std::move(then)](const Gate::Identity& who) {
+    try {
+      if (!who.uid) {
+        throw Refusal("NotAuthorized", who.why_not);
+      }
+      answer.admit(*who.uid, who.trusted);
+      then(answer, *who.uid);
+    } catch (...) {
+      answer.refuse(std::current_exception());
+    }
+  });
 }
 
 /// `then` is called with the answer and who was allowed, when this object may be
 /// gone.
 template <typename... Results, typename Then>
 void Requests::with_permission(const Caller& caller, const char* verb,
-                               const Answer<Results...>& answer, Then then) {
-  gate_.check(caller, std::string("com.saathiiapp.tasks1.") + verb,
-              [answer, then = std::move(then)](const Gate::Verdict& verdict) {
-                try {
-                  if (!verdict.allowed) {
-                    throw Refusal("NotAuthorized", verdict.why_not);
-                  }
-                  then(answer, verdict.by);
-                } catch (...) {
-                  answer.refuse(std::current_exception());
-                }
-              });
+                               sdbus::Result<Results...>&& result, Then then) {
+  const std::string action = std::string("com.saathiiapp.tasks1.") + verb;
+  admit(caller, std::move(result),
+        [&gate = gate_, caller, action, then = std::move(then)](const Answer<Results...>& answer,
+                                                                uid_t uid) {
+          gate.check(caller, uid, action, [answer, then](const Gate::Verdict& verdict) {
+            try {
+              if (!verdict.allowed) {
+                throw Refusal("NotAuthorized", verdict.why_not);
+              }
+              then(answer, verdict.by);
+            } catch (...) {
+              answer.refuse(std::current_exception());
+            }
+          });
+        });
 }
 
 void Requests::run(const Caller& caller, sdbus::Result<std::string>&& result,
@@ -164,7 +179,7 @@ void Requests::run(const Caller& caller, sdbus::Result<std::string>&& result,
   }
   (void)job(name);
   with_permission(
-      caller, "run", open(caller, std::move(result)),
+      caller, "run", std::move(result),
       [&office = office_, name, moment](const Answer<std::string>& answer, const std::string& by) {
         answer.give(office.desk.runner.run_now(name, moment, by));
       });
@@ -172,7 +187,7 @@ void Requests::run(const Caller& caller, sdbus::Result<std::string>&& result,
 
 void Requests::pause(const Caller& caller, sdbus::Result<>&& result, const std::string& name) {
   (void)job(name);
-  with_permission(caller, "pause", open(caller, std::move(result)),
+  with_permission(caller, "pause", std::move(result),
                   [&office = office_, name](const Answer<>& answer, const std::string& by) {
                     spawn(office, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
                       runner::Runner& runner = office.desk.runner;
@@ -185,7 +200,7 @@ void Requests::pause(const Caller& caller, sdbus::Result<>&& result, const std::
 
 void Requests::resume(const Caller& caller, sdbus::Result<>&& result, const std::string& name) {
   (void)job(name);
-  with_permission(caller, "pause", open(caller, std::move(result)),
+  with_permission(caller, "pause", std::move(result),
                   [&office = office_, name](const Answer<>& answer, const std::string& by) {
                     spawn(office, answer, [&office, answer, name, by]() -> asio::awaitable<void> {
                       office.desk.runner.resume(name, by);
@@ -199,7 +214,7 @@ void Requests::reload(
     const Caller& caller,
     sdbus::Result<std::vector<std::string>, std::vector<std::string>, std::uint32_t>&& result) {
   using Reloaded = Answer<std::vector<std::string>, std::vector<std::string>, std::uint32_t>;
-  with_permission(caller, "reload", open(caller, std::move(result)),
+  with_permission(caller, "reload", std::move(result),
                   [&office = office_](const Reloaded& answer, const std::string& by) {
                     spawn(office, answer, [&office, answer, by]() -> asio::awaitable<void> {
                       log::info("a reload was asked for", {{"BY", by}});
@@ -224,7 +239,7 @@ void Requests::set_log_level(const Caller& caller, sdbus::Result<>&& result,
                               level));
   }
   with_permission(
-      caller, "reload", open(caller, std::move(result)),
+      caller, "reload", std::move(result),
       [&office = office_, level, parsed](const Answer<>& answer, const std::string& by) {
         office.desk.set_log_level(parsed);
         log::write_unfolded(log::Level::warning, "the log's level is now " + level, {{"BY", by}});
@@ -234,40 +249,48 @@ void Requests::set_log_level(const Caller& caller, sdbus::Result<>&& result,
 }
 
 void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::HistoryRow>>&& result,
-                       const std::string& name, std::uint64_t since, const std::string& outcome,
-                       std::uint32_t limit) {
+                       const std::string& name, std::uint64_t since, std::uint64_t until,
+                       const std::string& outcome, std::uint32_t limit) {
   require_name("name", name);
   require_outcome(outcome);
   require_between("limit", limit, 1, max_rows);
-  const postgres::HistoryQuery query{
-      .job = name, .since = wire::read_moment(since, "since"), .outcome = outcome, .limit = limit};
-  const auto answer = open(caller, std::move(result));
-  spawn(office_, answer, [&desk = office_.desk, answer, query]() -> asio::awaitable<void> {
-    const auto ask = [&](const std::stop_token& stop) {
-      // On the worker what goes over the bus is made, too: it may be much.
-      return wire::history(desk.inquiries.history(query, stop));
-    };
-    const auto rows = co_await desk.worker.run(ask);
-    require_known_if_empty(desk, query.job, rows.empty());
-    answer.give(rows);
+  const postgres::HistoryQuery query{.job = name,
+                                     .since = wire::read_moment(since, "since"),
+                                     .outcome = outcome,
+                                     .limit = limit,
+                                     .until = wire::read_moment(until, "until")};
+  using Given = Answer<std::vector<wire::HistoryRow>>;
+  admit(caller, std::move(result), [&office = office_, query](const Given& answer, uid_t /*uid*/) {
+    spawn(office, answer, [&desk = office.desk, answer, query]() -> asio::awaitable<void> {
+      const auto ask = [&](const std::stop_token& stop) {
+        // On the worker what goes over the bus is made, too: it may be much.
+        return wire::history(desk.inquiries.history(query, stop));
+      };
+      const auto rows = co_await desk.worker.run(ask);
+      require_known_if_empty(desk, query.job, rows.empty());
+      answer.give(rows);
+    });
   });
 }
 
 void Requests::calendar(const Caller& caller,
                         sdbus::Result<std::vector<std::uint64_t>, std::string>&& result,
                         const std::string& name, std::uint32_t count) {
-  require_between("count", count, 1, max_rows);
+  require_between("count", count, 1, max_ticks);
   const std::string zone{job(name).zone->name()};
-  const auto answer = open(caller, std::move(result));
   const schedule::Trigger trigger = office_.desk.runner.trigger(name);
-  spawn(office_, answer,
-        [&desk = office_.desk, answer, trigger, count, zone]() -> asio::awaitable<void> {
-          const Instant now = desk.runner.clock().now();
-          const auto look = [&](const std::stop_token& stop) {
-            return ticks_after(trigger, now, count, stop);
-          };
-          const auto ticks = co_await desk.worker.run(look);
-          answer.give(ticks, zone);
+  using Given = Answer<std::vector<std::uint64_t>, std::string>;
+  admit(caller, std::move(result),
+        [&office = office_, trigger, count, zone](const Given& answer, uid_t /*uid*/) {
+          spawn(office, answer,
+                [&desk = office.desk, answer, trigger, count, zone]() -> asio::awaitable<void> {
+                  const Instant now = desk.runner.clock().now();
+                  const auto look = [&](const std::stop_token& stop) {
+                    return ticks_after(trigger, now, count, stop);
+                  };
+                  const auto ticks = co_await desk.worker.run(look);
+                  answer.give(ticks, zone);
+                });
         });
 }
 
@@ -277,7 +300,7 @@ void Requests::receipt(const Caller& caller,
   require_between("call_id", call_id, 1, INT32_MAX);
   using Given = Answer<wire::Details, std::vector<wire::Minute>>;
   with_permission(
-      caller, "inspect", open(caller, std::move(result)),
+      caller, "inspect", std::move(result),
       [&office = office_, call_id](const Given& answer, const std::string& /*by*/) {
         spawn(office, answer, [&desk = office.desk, answer, call_id]() -> asio::awaitable<void> {
           const auto ask = [&](const std::stop_token& stop) {
@@ -301,7 +324,7 @@ void Requests::wallet(const Caller& caller,
   using Given =
       Answer<std::int64_t, std::string, std::vector<std::int64_t>, std::vector<wire::WalletEntry>>;
   with_permission(
-      caller, "inspect", open(caller, std::move(result)),
+      caller, "inspect", std::move(result),
       [&office = office_, user_id, limit](const Given& answer, const std::string& /*by*/) {
         spawn(office, answer,
               [&desk = office.desk, answer, user_id, limit]() -> asio::awaitable<void> {

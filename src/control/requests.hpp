@@ -36,8 +36,8 @@ class Requests {
       sdbus::Result<std::vector<std::string>, std::vector<std::string>, std::uint32_t>&& result);
   void set_log_level(const Caller& caller, sdbus::Result<>&& result, const std::string& level);
   void history(const Caller& caller, sdbus::Result<std::vector<wire::HistoryRow>>&& result,
-               const std::string& name, std::uint64_t since, const std::string& outcome,
-               std::uint32_t limit);
+               const std::string& name, std::uint64_t since, std::uint64_t until,
+               const std::string& outcome, std::uint32_t limit);
   void calendar(const Caller& caller,
                 sdbus::Result<std::vector<std::uint64_t>, std::string>&& result,
                 const std::string& name, std::uint32_t count);
@@ -50,10 +50,10 @@ class Requests {
               std::uint64_t user_id, std::uint32_t limit);
 
  private:
-  template <typename... Results>
-  Answer<Results...> open(const Caller& caller, sdbus::Result<Results...>&& result);
   template <typename... Results, typename Then>
-  void with_permission(const Caller& caller, const char* verb, const Answer<Results...>& answer,
+  void admit(const Caller& caller, sdbus::Result<Results...>&& result, Then then);
+  template <typename... Results, typename Then>
+  void with_permission(const Caller& caller, const char* verb, sdbus::Result<Results...>&& result,
                        Then then);
 
   Office& office_;

@@ -12,18 +12,6 @@ namespace {
 /// 9999-12-31T23:59:59Z: what a PostgreSQL timestamptz and a person can read.
 constexpr std::uint64_t latest_moment = 253'402'300'799'000'000;
 
-std::string_view state_of(const ServerState::Snapshot& server) {
-  switch (server.state) {
-    case ServerState::State::up:
-      return "up";
-    case ServerState::State::down:
-      return "down";
-    case ServerState::State::unknown:
-      break;
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 std::uint64_t moment(const std::optional<Instant>& moment) {
@@ -99,7 +87,7 @@ std::vector<Server> servers(const std::vector<health::Server>& servers) {
   std::vector<Server> all;
   all.reserve(servers.size());
   for (const health::Server& server : servers) {
-    all.emplace_back(server.name, std::string(state_of(server.snapshot)),
+    all.emplace_back(server.name, std::string(to_string(server.snapshot.state)),
                      moment(server.snapshot.since), text(server.snapshot.last_error));
   }
   return all;

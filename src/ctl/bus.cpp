@@ -27,9 +27,9 @@ constexpr const char* bus_path = "/org/freedesktop/DBus";
 
 /// An answer may have to be waited for: until the database gave it, or a person
 /// a password.
-constexpr std::chrono::seconds patience{60};
+constexpr std::chrono::seconds usual_patience{60};
 constexpr std::chrono::seconds patience_with_people{300};
-/// For what is only shown while something else is waited for.
+/// For what is only shown while something else is waited for, or completed.
 constexpr std::chrono::seconds short_patience{2};
 
 constexpr std::size_t most_events = 10'000;
@@ -204,17 +204,11 @@ class Interrupts {
   std::array<struct sigaction, signals.size()> actions_{};
 };
 
-#if SAATHII_SDBUS_2
-using BusName = sdbus::ServiceName;
-#else
-using BusName = std::string;
-#endif
-
 /// The Manager. Its signals are heard from watch() on.
 class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1::Manager_proxy> {
  public:
   ManagerProxy(sdbus::IConnection& connection, const std::string& owner)
-      : ProxyInterfaces(connection, BusName{owner}, sdbus::ObjectPath{manager_path}) {}
+      : ProxyInterfaces(connection, control::ServiceName{owner}, sdbus::ObjectPath{manager_path}) {}
   virtual ~ManagerProxy() {
     if (watching_) {
       unregisterProxy();
@@ -249,16 +243,6 @@ class ManagerProxy final : public sdbus::ProxyInterfaces<com::saathiiapp::Tasks1
 
   bool watching_ = false;
 };
-
-std::unique_ptr<sdbus::IConnection> open(const std::string& where) {
-  if (where == "system") {
-    return sdbus::createSystemBusConnection();
-  }
-  if (where == "session") {
-    return sdbus::createSessionBusConnection();
-  }
-  return sdbus::createSessionBusConnectionWithAddress(where);
-}
 
 class BusDaemon final : public Daemon {
  private:
@@ -302,13 +286,15 @@ class BusDaemon final : public Daemon {
   }
 
  public:
-  BusDaemon(const std::string& where, Asking asking) {
+  BusDaemon(const std::string& where, Asking asking, Patience patience) {
     try {
-      connection_ = open(where);
+      connection_ = control::open_bus(where);
     } catch (const sdbus::Error& error) {
       throw Refusal(Refusal::Kind::no_bus, clean(error.getMessage()));
     }
-    connection_->setMethodCallTimeout(asking == Asking::yes ? patience_with_people : patience);
+    connection_->setMethodCallTimeout(patience == Patience::short_one ? short_patience
+                                      : asking == Asking::yes         ? patience_with_people
+                                                                      : usual_patience);
     translated([&] {
       bus_ = control::make_proxy(*connection_, bus_name, bus_path);
       // From here on it is this daemon that is asked, and no other that may take
@@ -391,11 +377,12 @@ class BusDaemon final : public Daemon {
         [&] { return to_job(Properties{properties_of(manager_->GetJob(name), job_interface)}); });
   }
 
-  std::vector<Run> history(const std::string& job, const Moment& since, const std::string& outcome,
-                           std::uint32_t limit) override {
+  std::vector<Run> history(const std::string& job, const Moment& since, const Moment& until,
+                           const std::string& outcome, std::uint32_t limit) override {
     return ask([&] {
       std::vector<Run> runs;
-      for (const auto& run : manager_->History(job, to_wire(since), outcome, limit)) {
+      for (const auto& run :
+           manager_->History(job, to_wire(since), to_wire(until), outcome, limit)) {
         runs.push_back({one_line(run.get<0>()), one_line(run.get<1>()), instant_of(run.get<2>()),
                         instant_of(run.get<3>()), run.get<4>(), one_line(run.get<5>()),
                         clean(run.get<6>()), moment_of(run.get<7>()), moment_of(run.get<8>()),
@@ -408,7 +395,7 @@ class BusDaemon final : public Daemon {
   Calendar calendar(const std::string& job, std::uint32_t count) override {
     return ask([&] {
       const auto [ticks, zone] = manager_->Calendar(job, count);
-      Calendar made{job, one_line(zone), {}, false};
+      Calendar made{job, one_line(zone), {}};
       for (const std::uint64_t tick : ticks) {
         made.ticks.push_back(instant_of(tick));
       }
@@ -533,8 +520,8 @@ class BusDaemon final : public Daemon {
 
 }  // namespace
 
-std::unique_ptr<Daemon> connect_to_bus(const std::string& where, Asking asking) {
-  return std::make_unique<BusDaemon>(where, asking);
+std::unique_ptr<Daemon> connect_to_bus(const std::string& where, Asking asking, Patience patience) {
+  return std::make_unique<BusDaemon>(where, asking, patience);
 }
 
 }  // namespace saathii::ctl

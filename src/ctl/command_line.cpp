@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "saathii/config/nearest.hpp"
+#include "saathii/schedule/planner.hpp"
 
 namespace saathii::ctl {
 
@@ -67,18 +68,24 @@ constexpr const char* call_footer =
     "\nEach minute: when it started, when and by whom it was charged, and the caller's balance\n"
     "before and after; then what was given back or waived, and what the listener earned.\n";
 
-const std::vector<std::string_view> outcomes = {"succeeded", "failed",    "timed_out",
-                                                "skipped",   "coalesced", "missed"};
 const std::vector<std::string_view> levels = {"trace", "debug", "info", "warning", "error"};
 const std::vector<std::string_view> json_forms = {"short", "pretty", "off"};
 
 constexpr std::uint32_t most_rows = 10'000;
 constexpr std::uint32_t most_entries = 1000;
 
+std::vector<std::string_view> outcomes() {
+  std::vector<std::string_view> words;
+  for (const schedule::Outcome each : schedule::outcomes) {
+    words.push_back(schedule::to_string(each));
+  }
+  return words;
+}
+
 /// Takes one of the words only.
-CLI::Validator one_of(const std::vector<std::string_view>& words, const char* plural) {
+CLI::Validator one_of(std::vector<std::string_view> words, const char* plural) {
   return CLI::Validator(
-      [&words, plural](const std::string& given) -> std::string {
+      [words = std::move(words), plural](const std::string& given) -> std::string {
         if (std::find(words.begin(), words.end(), given) != words.end()) {
           return "";
         }
@@ -161,7 +168,7 @@ void declare_looking(CLI::App& app, CommandLine& command) {
       ->add_option("--outcome", command.outcome,
                    "succeeded, failed, timed_out, skipped, coalesced or missed alone")
       ->type_name("OUTCOME")
-      ->check(one_of(outcomes, "outcomes"));
+      ->check(one_of(outcomes(), "outcomes"));
   add_count(history, command, "At most so many (50)");
 
   auto* calendar = add_command(app, Command::calendar, command, "calendar", "When jobs run next");

@@ -9,7 +9,6 @@
 #include "explain.hpp"
 #include "json.hpp"
 #include "moments.hpp"
-#include "saathii/config/nearest.hpp"
 #include "saathii/schedule/local_time.hpp"
 #include "text.hpp"
 #include "views.hpp"
@@ -43,6 +42,7 @@ class Execution {
   int jobs();
   int show();
   int history();
+  std::vector<Run> pages_of_history(const Moment& since, std::uint32_t limit);
   int run();
   int pause(bool paused);
   int reload();
@@ -69,12 +69,12 @@ class Execution {
   Screen screen() { return screen(daemon_.manager().time_zone); }
 
   /// The answer as JSON if that is wanted, else as `view` draws it.
-  template <typename View>
-  int print(const Json& json, View&& view) {
+  template <typename MakeJson, typename View>
+  int print(MakeJson&& make_json, View&& view) {
     if (command_.json == JsonForm::none) {
       console_.print(view());
     } else {
-      print(json);
+      print(make_json());
     }
     return exit_code::ok;
   }
@@ -83,10 +83,10 @@ class Execution {
     console_.print(json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n");
   }
   /// For an answer whose only news is that it was done.
-  template <typename View>
-  int confirm(const Json& json, View&& view) {
+  template <typename MakeJson, typename View>
+  int confirm(MakeJson&& make_json, View&& view) {
     if (command_.json != JsonForm::none) {
-      print(json);
+      print(make_json());
     } else if (!command_.quiet) {
       console_.print(view());
     }
@@ -100,7 +100,7 @@ class Execution {
 
 int Execution::status() {
   const Overview overview{daemon_.manager(), daemon_.health(), daemon_.jobs()};
-  return print(to_json(overview),
+  return print([&] { return to_json(overview); },
                [&] { return status_view(overview, screen(overview.manager.time_zone)); });
 }
 
@@ -113,18 +113,18 @@ int Execution::jobs() {
     }
     std::string text;
     for (const std::string& name : names) {
-      text += one_line(name) + "\n";
+      text += name + "\n";
     }
     console_.print(text);
     return exit_code::ok;
   }
   const auto all = daemon_.jobs();
-  return print(to_json(all), [&] { return jobs_view(all, screen()); });
+  return print([&] { return to_json(all); }, [&] { return jobs_view(all, screen()); });
 }
 
 int Execution::show() {
   const Job job = daemon_.job(command_.jobs.front());
-  return print(to_json(job), [&] { return job_view(job, screen()); });
+  return print([&] { return to_json(job); }, [&] { return job_view(job, screen()); });
 }
 
 int Execution::history() {
@@ -138,33 +138,63 @@ int Execution::history() {
     }
   }
   const std::uint32_t limit = command_.count.value_or(history_rows);
-  const auto runs = daemon_.history(command_.jobs.empty() ? "" : command_.jobs.front(), since,
-                                    command_.outcome, limit);
-  return print(to_json(runs),
+  const auto runs = pages_of_history(since, limit);
+  return print([&] { return to_json(runs); },
                [&] { return history_view(runs, limit, !command_.jobs.empty(), on); });
 }
 
+/// What does not come in one answer is asked for page by page. At the seam come
+/// again those of one moment, of which there is one for each job at most.
+std::vector<Run> Execution::pages_of_history(const Moment& since, std::uint32_t limit) {
+  const std::string job = command_.jobs.empty() ? "" : command_.jobs.front();
+  const std::uint32_t at_once = std::min(limit, rows_of_history);
+  std::vector<Run> runs;
+  Moment until;
+  for (bool more = true; more;) {
+    const std::size_t before = runs.size();
+    const auto page = daemon_.history(job, since, until, command_.outcome, at_once);
+    for (const Run& run : page) {
+      const auto is_same = [&](const Run& known) {
+        return known.job == run.job && known.scheduled_at == run.scheduled_at;
+      };
+      if (run.scheduled_at != until || std::none_of(runs.begin(), runs.end(), is_same)) {
+        runs.push_back(run);
+      }
+    }
+    more = runs.size() < limit && runs.size() > before && page.size() >= at_once;
+    until = runs.empty() ? until : runs.back().scheduled_at;
+  }
+  runs.resize(std::min<std::size_t>(runs.size(), limit));
+  return runs;
+}
+
+/// The first ticks of all the jobs that are wanted.
 int Execution::calendar() {
   const std::uint32_t count = command_.count.value_or(calendar_ticks);
-  std::vector<Calendar> calendars;
+  std::vector<Tick> ticks;
   const auto jobs =
       command_.jobs.empty() ? daemon_.jobs() : std::vector<Job>{daemon_.job(command_.jobs.front())};
   for (const Job& job : jobs) {
-    calendars.push_back(daemon_.calendar(job.name, count));
-    calendars.back().paused = job.paused;
+    const Calendar calendar = daemon_.calendar(job.name, count);
+    for (const Instant tick : calendar.ticks) {
+      ticks.push_back({tick, job.name, calendar.zone, job.paused});
+    }
   }
-  return print(to_json(calendars, count),
-               [&] { return calendar_view(calendars, count, command_.utc, screen()); });
+  std::stable_sort(ticks.begin(), ticks.end(),
+                   [](const Tick& a, const Tick& b) { return a.scheduled_at < b.scheduled_at; });
+  ticks.resize(std::min<std::size_t>(ticks.size(), count));
+  return print([&] { return to_json(ticks); },
+               [&] { return calendar_view(ticks, jobs, command_.utc, screen()); });
 }
 
 int Execution::call() {
   const Receipt receipt = daemon_.receipt(command_.id);
-  return print(to_json(receipt), [&] { return receipt_view(receipt, screen()); });
+  return print([&] { return to_json(receipt); }, [&] { return receipt_view(receipt, screen()); });
 }
 
 int Execution::wallet() {
   const Wallet wallet = daemon_.wallet(command_.id, command_.count.value_or(wallet_entries));
-  return print(to_json(wallet), [&] { return wallet_view(wallet, screen()); });
+  return print([&] { return to_json(wallet); }, [&] { return wallet_view(wallet, screen()); });
 }
 
 int Execution::health() {
@@ -198,10 +228,15 @@ int Execution::run() {
   if (command_.wait) {
     return wait(job, run_id);
   }
-  return confirm({{"job", job}, {"run_id", run_id}}, [&] {
-    return fmt::format("{} was told to run, as {}.\nWhat comes of it: saathiictl history {} -n 1\n",
-                       job, one_line(run_id), job);
-  });
+  return confirm(
+      [&] {
+        return Json{{"job", job}, {"run_id", run_id}};
+      },
+      [&] {
+        return fmt::format(
+            "{} was told to run, as {}.\nWhat comes of it: saathiictl history {} -n 1\n", job,
+            run_id, job);
+      });
 }
 
 /// Ends with the run or with the daemon. Ctrl-C ends the waiting alone.
@@ -242,7 +277,7 @@ int Execution::wait(const std::string& job, const std::string& run_id) {
 void Execution::show_progress(const std::string& job, const std::string& run_id, Instant began) {
   try {
     const Job now = daemon_.job(job);
-    const Screen on = console_.screen();
+    const Screen on = console_.progress_screen();
     console_.progress(progress_view(now, run_id, on.now - began, on));
   } catch (const Refusal&) {
     // Whether the daemon is gone is told by the next event.
@@ -265,7 +300,7 @@ int Execution::ended(const Ending& ending) {
 int Execution::pause(bool paused) {
   Json done = Json::array();
   std::string text;
-  const auto confirm_done = [&] { return confirm(done, [&] { return text; }); };
+  const auto confirm_done = [&] { return confirm([&] { return done; }, [&] { return text; }); };
   for (const std::string& job : command_.jobs) {
     try {
       paused ? daemon_.pause(job) : daemon_.resume(job);
@@ -288,18 +323,23 @@ int Execution::pause(bool paused) {
 
 int Execution::reload() {
   const Reloaded reloaded = daemon_.reload();
-  return confirm(to_json(reloaded), [&] { return reloaded_view(reloaded, console_.screen()); });
+  return confirm([&] { return to_json(reloaded); },
+                 [&] { return reloaded_view(reloaded, console_.screen()); });
 }
 
 int Execution::log_level() {
   if (command_.level.empty()) {
     const std::string level = daemon_.manager().log_level;
-    return print({{"log_level", level}}, [&] { return one_line(level) + "\n"; });
+    return print([&] { return Json{{"log_level", level}}; }, [&] { return level + "\n"; });
   }
   daemon_.set_log_level(command_.level);
-  return confirm({{"log_level", command_.level}}, [&] {
-    return fmt::format("The log level is {} until the next reload or start.\n", command_.level);
-  });
+  return confirm(
+      [&] {
+        return Json{{"log_level", command_.level}};
+      },
+      [&] {
+        return fmt::format("The log level is {} until the next reload or start.\n", command_.level);
+      });
 }
 
 int Execution::perform() {
@@ -334,21 +374,6 @@ int Execution::perform() {
   return exit_code::usage;
 }
 
-/// There is no such job: which one was meant?
-std::string unknown_job(const std::string& text, const CommandLine& command, Daemon& daemon) {
-  try {
-    const auto names = daemon.job_names();
-    for (const std::string& job : command.jobs) {
-      if (std::find(names.begin(), names.end(), job) == names.end()) {
-        return config::no_such_job(one_line(job), {names.begin(), names.end()});
-      }
-    }
-  } catch (const Refusal&) {
-    // What the daemon said has to do.
-  }
-  return text;
-}
-
 void complain(const Explanation& told, Console& console) {
   std::string text;
   const std::size_t newline = told.what.rfind('\n');
@@ -365,19 +390,15 @@ void complain(const Explanation& told, Console& console) {
 }  // namespace
 
 int carry_out(const CommandLine& command, const Connect& connect, Console& console) {
-  std::unique_ptr<Daemon> daemon;
   try {
-    daemon = connect();
+    const std::unique_ptr<Daemon> daemon = connect();
     return Execution(command, *daemon, console).perform();
   } catch (const UsageError& error) {
     console.complain(std::string{"saathiictl: "} + error.what() + "\n");
     return exit_code::usage;
   } catch (const Refusal& refusal) {
     console.progress("");
-    Explanation told = explain(refusal, command, ::geteuid() == 0);
-    if (refusal.kind() == Refusal::Kind::unknown_job && daemon) {
-      told.what = unknown_job(told.what, command, *daemon);
-    }
+    const Explanation told = explain(refusal, command, ::geteuid() == 0);
     // A completion asks so, and nobody wants to read there why it got nothing.
     if (!(command.names && told.exit_code == exit_code::unreachable)) {
       complain(told, console);

@@ -23,6 +23,9 @@ class Console {
   [[nodiscard]] virtual bool is_watched() const = 0;
   /// How to draw, now.
   [[nodiscard]] virtual Screen screen() const = 0;
+  /// How to draw what progress() shows, which may be on another terminal, or the
+  /// only thing that is on one.
+  [[nodiscard]] virtual Screen progress_screen() const = 0;
 };
 
 }  // namespace saathii::ctl

@@ -52,6 +52,9 @@ struct Event {
   Ending ending = {};
 };
 
+/// Of one answer of the daemon's.
+inline constexpr std::uint32_t rows_of_history = 1000;
+
 /// Each call blocks and throws Refusal.
 class Daemon {
  public:
@@ -63,8 +66,10 @@ class Daemon {
   [[nodiscard]] virtual std::vector<Job> jobs() = 0;
   [[nodiscard]] virtual Job job(const std::string& name) = 0;
   [[nodiscard]] virtual std::vector<std::string> job_names() = 0;
+  /// Newest first by the scheduled moment, from `since` until `until`, which count;
+  /// at most `rows_of_history`.
   [[nodiscard]] virtual std::vector<Run> history(const std::string& job, const Moment& since,
-                                                 const std::string& outcome,
+                                                 const Moment& until, const std::string& outcome,
                                                  std::uint32_t limit) = 0;
   [[nodiscard]] virtual Calendar calendar(const std::string& job, std::uint32_t count) = 0;
   [[nodiscard]] virtual Receipt receipt(std::uint64_t call_id) = 0;

@@ -70,13 +70,9 @@ Explanation explain(const Refusal& refusal, const CommandLine& command, bool is_
       told = denied(refusal, command, is_root);
       break;
     case Kind::unknown_job:
+    case Kind::not_found:
     case Kind::invalid_argument:
     case Kind::failed:
-      break;
-    case Kind::not_found:
-      told.what = command.command == Command::wallet
-                      ? "user " + std::to_string(command.id) + " has no wallet"
-                      : "there is no call " + std::to_string(command.id);
       break;
     case Kind::already_waiting:
       told.next = "wait for it to begin: saathiictl status";

@@ -14,8 +14,6 @@ class Facts {
   /// Under the same label again if `label` is empty. `mark` is painted already.
   void add(std::string label, std::string value, Style style = Style::plain, std::string mark = {});
 
-  [[nodiscard]] bool empty() const { return lines_.empty(); }
-
   /// Labels end in the same column; long values go on below where they began.
   [[nodiscard]] std::string draw(const Screen& screen) const;
 

@@ -1,6 +1,5 @@
 #include "json.hpp"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace saathii::ctl {
@@ -137,21 +136,12 @@ Json to_json(const std::vector<Run>& runs) {
   return array_of(runs, [](const Run& run) { return json_of(run); });
 }
 
-Json to_json(const std::vector<Calendar>& calendars, std::size_t count) {
-  std::vector<std::pair<Instant, const Calendar*>> ticks;
-  for (const Calendar& calendar : calendars) {
-    for (const Instant tick : calendar.ticks) {
-      ticks.emplace_back(tick, &calendar);
-    }
-  }
-  std::stable_sort(ticks.begin(), ticks.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  ticks.resize(std::min(ticks.size(), count));
-  return array_of(ticks, [](const auto& tick) -> Json {
-    return {{"job", tick.second->job},
-            {"scheduled_at", to_iso8601(tick.first)},
-            {"time_zone", tick.second->zone},
-            {"paused", tick.second->paused}};
+Json to_json(const std::vector<Tick>& ticks) {
+  return array_of(ticks, [](const Tick& tick) -> Json {
+    return {{"job", tick.job},
+            {"scheduled_at", to_iso8601(tick.scheduled_at)},
+            {"time_zone", tick.zone},
+            {"paused", tick.paused}};
   });
 }
 

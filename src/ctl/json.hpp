@@ -17,8 +17,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json to_json(const Job& job);
 [[nodiscard]] Json to_json(const Health& health);
 [[nodiscard]] Json to_json(const std::vector<Run>& runs);
-/// At most `count` ticks of all, the earliest first.
-[[nodiscard]] Json to_json(const std::vector<Calendar>& calendars, std::size_t count);
+[[nodiscard]] Json to_json(const std::vector<Tick>& ticks);
 [[nodiscard]] Json to_json(const Receipt& receipt);
 [[nodiscard]] Json to_json(const Wallet& wallet);
 [[nodiscard]] Json to_json(const Reloaded& reloaded);

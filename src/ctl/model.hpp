@@ -113,6 +113,13 @@ struct Calendar {
   std::string job;
   std::string zone;
   std::vector<Instant> ticks;
+};
+
+/// A tick to come, of any job.
+struct Tick {
+  Instant scheduled_at;
+  std::string job;
+  std::string zone;  ///< of its schedule
   bool paused = false;
 };
 

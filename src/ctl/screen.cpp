@@ -1,5 +1,7 @@
 #include "screen.hpp"
 
+#include <algorithm>
+
 #include "text.hpp"
 
 namespace saathii::ctl {
@@ -52,7 +54,28 @@ std::string Screen::symbol(Symbol symbol) const {
 }
 
 std::string Screen::shown(std::string_view text) const {
-  return utf8 ? one_line(text) : to_ascii(one_line(text));
+  std::string line{text};
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return utf8 ? line : to_ascii(line);
+}
+
+std::string Screen::lines(const std::vector<Part>& parts, const std::string& mark) const {
+  std::string plain;
+  std::string painted;
+  for (const Part& part : parts) {
+    plain += shown(part.text);
+    painted += paint(part.style, shown(part.text));
+  }
+  const std::size_t indent = mark.empty() ? 0 : 2;
+  std::string text = mark.empty() ? "" : mark + " ";
+  if (width == 0 || indent + columns_of(plain) <= width) {
+    return text + painted + "\n";
+  }
+  for (const std::string& line : wrap(plain, width > indent ? width - indent : 1)) {
+    text += line + "\n" + std::string(indent, ' ');
+  }
+  text.resize(text.size() - indent);
+  return text;
 }
 
 std::string Screen::rupees(std::string_view amount) const {

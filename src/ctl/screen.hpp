@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "saathii/base/time.hpp"
 #include "saathii/base/time_zone.hpp"
@@ -33,8 +34,17 @@ struct Screen {
   /// `style` as a colour stands for it.
   [[nodiscard]] std::string symbol(Symbol symbol) const;
   [[nodiscard]] std::string_view ellipsis() const { return utf8 ? "…" : "..."; }
-  /// As the terminal can show it.
+  /// As the terminal can show it, in one line. What a terminal would obey is not in
+  /// the model any more.
   [[nodiscard]] std::string shown(std::string_view text) const;
+  /// Whole lines that fit: painted where one is enough, else broken at blanks.
+  /// `mark` stands before it, one column wide and painted already.
+  struct Part {
+    std::string text;
+    Style style = Style::plain;
+  };
+  [[nodiscard]] std::string lines(const std::vector<Part>& parts,
+                                  const std::string& mark = {}) const;
   [[nodiscard]] std::string rupees(std::string_view amount) const;
 };
 

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t gap = 2;
 constexpr std::size_t mark_columns = 2;
+/// So that something can be told: three characters and an ellipsis.
+constexpr std::size_t narrowest = 4;
 
 std::size_t width_of(const Cell& cell) {
   return (cell.mark.empty() ? 0 : mark_columns) + columns_of(cell.text);
@@ -54,6 +56,28 @@ struct Table::Layout {
     }
     return count == 0 ? 0 : sum + (count - 1) * gap;
   }
+
+  /// The last resort: takes from the widest column again and again, and then the
+  /// last column away.
+  void squeeze(std::size_t room) {
+    while (total() > room) {
+      std::size_t widest = 0;
+      std::size_t kept_last = 0;
+      for (std::size_t at = 0; at < widths.size(); ++at) {
+        if (kept[at]) {
+          widest = widths[at] > widths[widest] || !kept[widest] ? at : widest;
+          kept_last = at;
+        }
+      }
+      if (widths[widest] > narrowest) {
+        --widths[widest];
+      } else if (kept_last > 0) {
+        kept[kept_last] = false;
+      } else {
+        return;
+      }
+    }
+  }
 };
 
 Table::Layout Table::lay_out(const Screen& screen, std::size_t indent) const {
@@ -85,14 +109,15 @@ Table::Layout Table::lay_out(const Screen& screen, std::size_t indent) const {
       layout.kept[at] = false;
     }
   }
-  while (layout.last > 0 && !layout.kept[layout.last]) {
-    --layout.last;
-  }
   for (std::size_t at = columns_.size(); at-- > 0 && layout.total() > room;) {
     if (layout.kept[at] && columns_[at].least != 0 && layout.widths[at] > columns_[at].least) {
       const std::size_t spare = layout.widths[at] - columns_[at].least;
       layout.widths[at] -= std::min(spare, layout.total() - room);
     }
+  }
+  layout.squeeze(room);
+  while (layout.last > 0 && !layout.kept[layout.last]) {
+    --layout.last;
   }
   return layout;
 }

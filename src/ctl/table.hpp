@@ -12,7 +12,8 @@ namespace saathii::ctl {
 struct Column {
   std::string title;
   enum class Align { left, right } align = Align::left;
-  /// Where the screen is too narrow: not narrower than this. 0: never narrowed.
+  /// Where the screen is too narrow: not narrower than this, while that is enough.
+  /// 0: narrowed at last only.
   std::size_t least = 0;
   /// Left out before any column is narrowed; the last of them first.
   bool optional = false;
@@ -34,7 +35,6 @@ class Table {
   void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
 
   [[nodiscard]] bool empty() const { return rows_.empty(); }
-  [[nodiscard]] std::size_t rows() const { return rows_.size(); }
 
   /// The headings (if the screen has a legend) and the rows, each line after
   /// `indent` blanks.

@@ -37,23 +37,23 @@ std::optional<std::size_t> number_in(const char* name) {
 
 bool on_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 
-winsize size_of_terminal() {
+winsize size_of_terminal(int fd) {
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) {
+  if (::ioctl(fd, TIOCGWINSZ, &size) != 0) {
     return {};
   }
   return size;
 }
 
-/// 0: not cut to any width, because no terminal shows it.
-std::size_t width() {
+/// Of the terminal at `fd`. 0: not cut to any width, because no terminal shows it.
+std::size_t width(int fd) {
   if (const auto columns = number_in("COLUMNS")) {
     return std::max(*columns, least_width);
   }
-  if (!on_terminal()) {
+  if (::isatty(fd) != 1) {
     return 0;
   }
-  const std::size_t columns = size_of_terminal().ws_col;
+  const std::size_t columns = size_of_terminal(fd).ws_col;
   return columns == 0 ? usual_width : std::max(columns, least_width);
 }
 
@@ -61,7 +61,7 @@ std::size_t height() {
   if (const auto lines = number_in("LINES")) {
     return *lines;
   }
-  const std::size_t lines = size_of_terminal().ws_row;
+  const std::size_t lines = size_of_terminal(STDOUT_FILENO).ws_row;
   return lines == 0 ? usual_height : lines;
 }
 
@@ -73,7 +73,7 @@ bool wants_color() {
 
 Terminal::Terminal(const CommandLine& command) : command_(command) {
   std::setlocale(LC_CTYPE, "");
-  screen_.width = command.full ? 0 : width();
+  screen_.width = command.full ? 0 : width(STDOUT_FILENO);
   screen_.utf8 = std::string_view{::nl_langinfo(CODESET)} == "UTF-8";
   screen_.color = wants_color();
   screen_.legend = command.legend;
@@ -82,6 +82,12 @@ Terminal::Terminal(const CommandLine& command) : command_(command) {
 Screen Terminal::screen() const {
   Screen now = screen_;
   now.now = wall_now();
+  return now;
+}
+
+Screen Terminal::progress_screen() const {
+  Screen now = screen();
+  now.width = width(STDERR_FILENO);
   return now;
 }
 

@@ -18,6 +18,7 @@ class Terminal final : public Console {
   void progress(const std::string& line) override;
   [[nodiscard]] bool is_watched() const override;
   [[nodiscard]] Screen screen() const override;
+  [[nodiscard]] Screen progress_screen() const override;
 
   /// False if not all could be written.
   [[nodiscard]] bool wrote_all();

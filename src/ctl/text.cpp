@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "saathii/base/utf8.hpp"
+
 namespace saathii::ctl {
 
 namespace {
@@ -10,53 +12,18 @@ constexpr char32_t broken = 0xFFFD;
 
 /// The next code point of `text`, which is not empty; takes its bytes away.
 char32_t take(std::string_view& text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned char lead = byte(0);
-  std::size_t length = 1;
-  char32_t code = lead;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    length = 2;
-    code = lead & 0x1FU;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    length = 3;
-    code = lead & 0x0FU;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-    code = lead & 0x07U;
-  } else if (lead >= 0x80) {
+  const std::size_t length = utf8_length(text);
+  if (length == 0) {
     text.remove_prefix(1);
     return broken;
   }
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  char32_t code = length == 1 ? byte(0) : byte(0) & (0x7FU >> length);
   for (std::size_t at = 1; at < length; ++at) {
-    if (at >= text.size() || (byte(at) & 0xC0U) != 0x80U) {
-      text.remove_prefix(at);
-      return broken;
-    }
     code = (code << 6U) | (byte(at) & 0x3FU);
   }
   text.remove_prefix(length);
-  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  return overlong || surrogate || code > 0x10FFFF ? broken : code;
-}
-
-void put(std::string& text, char32_t code) {
-  const auto add = [&](char32_t byte) { text += static_cast<char>(byte); };
-  if (code < 0x80) {
-    add(code);
-  } else if (code < 0x800) {
-    add(0xC0U | (code >> 6U));
-    add(0x80U | (code & 0x3FU));
-  } else if (code < 0x10000) {
-    add(0xE0U | (code >> 12U));
-    add(0x80U | ((code >> 6U) & 0x3FU));
-    add(0x80U | (code & 0x3FU));
-  } else {
-    add(0xF0U | (code >> 18U));
-    add(0x80U | ((code >> 12U) & 0x3FU));
-    add(0x80U | ((code >> 6U) & 0x3FU));
-    add(0x80U | (code & 0x3FU));
-  }
+  return code;
 }
 
 bool between(char32_t code, char32_t first, char32_t last) { return code >= first && code <= last; }
@@ -102,13 +69,16 @@ std::string clean(std::string_view text) {
   std::string cleaned;
   cleaned.reserve(text.size());
   while (!text.empty()) {
+    const std::string_view before = text;
     const char32_t code = take(text);
     if (code == U'\n') {
       cleaned += '\n';
     } else if (code == U'\t') {
       cleaned += ' ';
+    } else if (code == broken) {
+      cleaned += "\xEF\xBF\xBD";
     } else if (!is_obeyed(code)) {
-      put(cleaned, code);
+      cleaned += before.substr(0, before.size() - text.size());
     }
   }
   return cleaned;

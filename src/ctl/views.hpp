@@ -20,10 +20,11 @@ namespace saathii::ctl {
 [[nodiscard]] std::string history_view(const std::vector<Run>& runs, std::size_t limit,
                                        bool one_job, const Screen& screen);
 
-/// The first `count` ticks of all the calendars, each in its schedule's zone
-/// (in the screen's, if `in_screens_zone`).
-[[nodiscard]] std::string calendar_view(const std::vector<Calendar>& calendars, std::size_t count,
-                                        bool in_screens_zone, const Screen& screen);
+/// Each tick in its schedule's zone (in the screen's, if `in_screens_zone`), and
+/// which of these jobs are paused.
+[[nodiscard]] std::string calendar_view(const std::vector<Tick>& ticks,
+                                        const std::vector<Job>& jobs, bool in_screens_zone,
+                                        const Screen& screen);
 
 [[nodiscard]] std::string receipt_view(const Receipt& receipt, const Screen& screen);
 [[nodiscard]] std::string wallet_view(const Wallet& wallet, const Screen& screen);

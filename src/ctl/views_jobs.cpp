@@ -97,19 +97,12 @@ std::string server_line(const Server& server, const Screen& screen) {
   return text;
 }
 
+/// "by root, since Sun 2026-11-22 09:00:00 IST; 12 min ago".
 std::string pause_line(const Job& job, const Screen& screen) {
-  std::string text = job.name;
-  if (!job.paused_by.empty()) {
-    text += " by " + job.paused_by;
-  }
-  if (job.paused_since) {
-    text += ", since " + at_and_when(job.paused_since, screen);
-  }
+  std::string text = job.paused_by.empty() ? "" : "by " + job.paused_by + ", ";
+  text += "since " + at_and_when(job.paused_since, screen);
   return text;
 }
-
-/// Level of trouble as text where there is no symbol for it.
-Style prominent(std::string_view level) { return level == "ok" ? Style::good : style_of(level); }
 
 void add_findings(Facts& facts, const Health& health, const Screen& screen) {
   const char* label = "Findings";
@@ -140,7 +133,8 @@ Facts status_facts(const Overview& overview, const Screen& screen) {
   label = "Paused";
   for (const Job& job : overview.jobs) {
     if (job.paused) {
-      facts.add(label, pause_line(job, screen), Style::plain, screen.symbol(Symbol::idle));
+      facts.add(label, job.name + " " + pause_line(job, screen), Style::plain,
+                screen.symbol(Symbol::idle));
       label = "";
     }
   }
@@ -218,9 +212,10 @@ std::string symbol_of(std::string_view word, const Screen& screen) {
 
 std::string status_view(const Overview& overview, const Screen& screen) {
   const std::string& level = overview.health.level;
-  std::string text = fmt::format(
-      "{} {} {}: {}\n", symbol_of(level, screen), screen.paint(Style::bold, "saathiid"),
-      screen.shown(overview.manager.version), screen.paint(prominent(level), screen.shown(level)));
+  std::string text = screen.lines({{"saathiid", Style::bold},
+                                   {" " + overview.manager.version + ": "},
+                                   {level, style_of(level)}},
+                                  symbol_of(level, screen));
   text += status_facts(overview, screen).draw(screen);
   Table table(
       {{"  JOB", {}, 14}, {"LAST RUN"}, {"OUTCOME"}, {"NEXT RUN"}, {"WHAT IT DID", {}, 16, true}});
@@ -255,15 +250,14 @@ std::string jobs_view(const std::vector<Job>& jobs, const Screen& screen) {
   }
   std::string text = table.draw(screen);
   if (screen.legend) {
-    text +=
-        fmt::format("\n{}. Times are of {}.\n", counted(jobs.size(), "job"), screen.zone->name());
+    text += "\n" + screen.lines({{fmt::format("{}. Times are of {}.", counted(jobs.size(), "job"),
+                                              screen.zone->name())}});
   }
   return text;
 }
 
 std::string job_view(const Job& job, const Screen& screen) {
-  std::string text = fmt::format("{} {}\n", symbol_of(job, screen),
-                                 screen.paint(Style::bold, screen.shown(job.name)));
+  std::string text = screen.lines({{job.name, Style::bold}}, symbol_of(job, screen));
   Facts facts;
   facts.add("Kind", job.kind);
   facts.add("Schedule", job.schedule);
@@ -290,8 +284,8 @@ std::string job_view(const Job& job, const Screen& screen) {
 }
 
 std::string health_view(const Health& health, const Screen& screen) {
-  std::string text = fmt::format("{} {}\n", symbol_of(health.level, screen),
-                                 screen.paint(prominent(health.level), screen.shown(health.level)));
+  std::string text =
+      screen.lines({{health.level, style_of(health.level)}}, symbol_of(health.level, screen));
   Facts facts;
   add_findings(facts, health, screen);
   return text + facts.draw(screen);

@@ -17,6 +17,9 @@ namespace {
 
 using Align = Column::Align;
 
+constexpr std::size_t least_note = 11;  ///< "not charged"
+constexpr std::size_t lines_of_note = 2;
+
 std::string user(std::int64_t id) { return id == 0 ? "unknown" : fmt::format("user {}", id); }
 
 std::string coins(std::int64_t number) {
@@ -72,13 +75,10 @@ struct Sums {
   [[nodiscard]] std::int64_t cost() const { return api + saathiid; }
 };
 
-/// The time of day alone where the day is that of the call.
+/// Without the day of the call, which is told above.
 std::string time_in(const Receipt& receipt, Instant moment, const Screen& screen) {
-  const std::string whole = short_time(moment, screen.zone);
-  const bool same_day =
-      receipt.start_time &&
-      short_time(*receipt.start_time, screen.zone).substr(0, 10) == whole.substr(0, 10);
-  return same_day ? whole.substr(11) : whole;
+  return receipt.start_time ? time_since(moment, *receipt.start_time, screen.zone)
+                            : short_time(moment, screen.zone);
 }
 
 /// When the API took its coins is not recorded; its row was made later.
@@ -95,14 +95,14 @@ std::string note_of(const Receipt& receipt, const Minute& minute, const Screen& 
 }
 
 std::string minutes_table(const Receipt& receipt, const Screen& screen) {
-  Table table({{"MINUTE", Align::right},
+  Table table({{"MIN", Align::right},
                {"STARTED"},
                {"CHARGED"},
                {"BY"},
                {"COINS", Align::right},
                {"BEFORE", Align::right},
                {"AFTER", Align::right},
-               {"", Align::left}});
+               {"", Align::left, least_note}});
   for (const Minute& minute : receipt.minutes) {
     const Style style = minute.refunded_at || minute.source == "waived" ? Style::dim : Style::plain;
     table.add({{std::to_string(minute.number), style},
@@ -112,7 +112,7 @@ std::string minutes_table(const Receipt& receipt, const Screen& screen) {
                {grouped(minute.coins), style},
                {balance(minute.balance_before), style},
                {balance(minute.balance_after), style},
-               {note_of(receipt, minute, screen), Style::attention}});
+               {note_of(receipt, minute, screen), Style::attention, {}, lines_of_note}});
   }
   return table.draw(screen, 2);
 }
@@ -177,10 +177,10 @@ void add_settlement(Facts& facts, const Receipt& receipt, const Screen& screen) 
 }  // namespace
 
 std::string receipt_view(const Receipt& receipt, const Screen& screen) {
-  std::string text = fmt::format(
-      "{}{}\n", screen.paint(Style::bold, fmt::format("Receipt of call {}: ", receipt.call_id)),
-      screen.shown(fmt::format("{}, {}", receipt.call_type.empty() ? "?" : receipt.call_type,
-                               receipt.status.empty() ? "?" : receipt.status)));
+  std::string text =
+      screen.lines({{fmt::format("Receipt of call {}: ", receipt.call_id), Style::bold},
+                    {fmt::format("{}, {}", receipt.call_type.empty() ? "?" : receipt.call_type,
+                                 receipt.status.empty() ? "?" : receipt.status)}});
   text += head_of(receipt, screen).draw(screen);
   Facts sums;
   if (receipt.minutes.empty()) {
@@ -196,7 +196,7 @@ std::string receipt_view(const Receipt& receipt, const Screen& screen) {
 
 std::string wallet_view(const Wallet& wallet, const Screen& screen) {
   std::string text =
-      screen.paint(Style::bold, fmt::format("Wallet of user {}", wallet.user_id)) + "\n";
+      screen.lines({{fmt::format("Wallet of user {}", wallet.user_id), Style::bold}});
   Facts facts;
   facts.add("Balance", coins(wallet.balance_coins),
             wallet.balance_coins < 0 ? Style::bad : Style::plain);
@@ -210,7 +210,7 @@ std::string wallet_view(const Wallet& wallet, const Screen& screen) {
   }
   text += facts.draw(screen);
   if (wallet.entries.empty()) {
-    return text + (screen.legend ? "\nNo transaction is recorded.\n" : "");
+    return text + (screen.legend ? "\n" + screen.lines({{"No transaction is recorded."}}) : "");
   }
   Table table({{"WHEN"}, {"WHAT"}, {"COINS", Align::right}, {"RUPEES", Align::right}});
   for (const WalletEntry& entry : wallet.entries) {

@@ -39,11 +39,6 @@ std::string listed(std::string_view label, const std::vector<std::string>& keys,
   return text;
 }
 
-struct CalendarLine {
-  Instant tick;
-  const Calendar* calendar;
-};
-
 TimeZone zone_of(const std::string& name, TimeZone otherwise) {
   try {
     return tz::locate_zone(name);
@@ -57,7 +52,7 @@ TimeZone zone_of(const std::string& name, TimeZone otherwise) {
 std::string history_view(const std::vector<Run>& runs, std::size_t limit, bool one_job,
                          const Screen& screen) {
   if (runs.empty()) {
-    return screen.legend ? "No outcome is recorded for that.\n" : "";
+    return screen.legend ? screen.lines({{"No outcome is recorded for that."}}) : "";
   }
   std::vector<Column> columns = {{"  WHEN"},
                                  {"JOB", {}, 8},
@@ -86,37 +81,29 @@ std::string history_view(const std::vector<Run>& runs, std::size_t limit, bool o
   }
   std::string text = table.draw(screen);
   if (screen.legend) {
-    text += fmt::format("\n{}, newest first{}. Times are of {}.\n", counted(runs.size(), "outcome"),
-                        runs.size() >= limit ? "; there may be older ones (-n)" : "",
-                        screen.zone->name());
+    text +=
+        "\n" + screen.lines({{fmt::format(
+                   "{}, newest first{}. Times are of {}.", counted(runs.size(), "outcome"),
+                   runs.size() >= limit ? "; there may be more (-n)" : "", screen.zone->name())}});
   }
   return text;
 }
 
-std::string calendar_view(const std::vector<Calendar>& calendars, std::size_t count,
+std::string calendar_view(const std::vector<Tick>& ticks, const std::vector<Job>& jobs,
                           bool in_screens_zone, const Screen& screen) {
-  std::vector<CalendarLine> lines;
-  for (const Calendar& calendar : calendars) {
-    for (const Instant tick : calendar.ticks) {
-      lines.push_back({tick, &calendar});
-    }
-  }
-  std::stable_sort(lines.begin(), lines.end(),
-                   [](const auto& a, const auto& b) { return a.tick < b.tick; });
-  lines.resize(std::min(lines.size(), count));
   Table table({{"TICK"}, {"IN"}, {"JOB", {}, 12}, {"ZONE", {}, 8, true}});
-  for (const CalendarLine& line : lines) {
-    const TimeZone zone = in_screens_zone ? screen.zone : zone_of(line.calendar->zone, screen.zone);
-    table.add({{local_time(line.tick, zone)},
-               {relative(line.tick, screen.now)},
-               {line.calendar->job},
+  for (const Tick& tick : ticks) {
+    const TimeZone zone = in_screens_zone ? screen.zone : zone_of(tick.zone, screen.zone);
+    table.add({{local_time(tick.scheduled_at, zone)},
+               {relative(tick.scheduled_at, screen.now)},
+               {tick.job},
                {std::string{zone->name()}}});
   }
-  std::string text = table.empty() ? "No tick is to come.\n" : table.draw(screen);
-  for (const Calendar& calendar : calendars) {
-    if (screen.legend && calendar.paused) {
-      text += fmt::format("\n{} {} is paused: its ticks will end as skipped.\n",
-                          screen.symbol(Symbol::attention), screen.shown(calendar.job));
+  std::string text = table.empty() ? screen.lines({{"No tick is to come."}}) : table.draw(screen);
+  for (const Job& job : jobs) {
+    if (screen.legend && job.paused) {
+      text += "\n" + screen.lines({{job.name + " is paused: its ticks will end as skipped."}},
+                                  screen.symbol(Symbol::attention));
     }
   }
   return text;

@@ -31,6 +31,8 @@ Local local_of(Instant moment, TimeZone zone) {
       info.abbrev};
 }
 
+std::chrono::sys_days days_of(const Local& local) { return std::chrono::sys_days{local.date}; }
+
 std::string date_of(const Local& local) {
   return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(local.date.year()),
                      static_cast<unsigned>(local.date.month()),
@@ -74,6 +76,10 @@ std::string short_time(Instant moment, TimeZone zone) {
   return date_of(local) + " " + local.time;
 }
 
-std::string clock_time(Instant moment, TimeZone zone) { return local_of(moment, zone).time; }
+std::string time_since(Instant moment, Instant since, TimeZone zone) {
+  const Local local = local_of(moment, zone);
+  const auto later = days_of(local) - days_of(local_of(since, zone));
+  return later.count() == 0 ? local.time : fmt::format("{:+} {}", later.count(), local.time);
+}
 
 }  // namespace saathii::ctl

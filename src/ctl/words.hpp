@@ -22,7 +22,8 @@ namespace saathii::ctl {
 /// "2026-11-22 00:01:00".
 [[nodiscard]] std::string short_time(Instant moment, TimeZone zone);
 
-/// "00:01:00".
-[[nodiscard]] std::string clock_time(Instant moment, TimeZone zone);
+/// The time of day, after how many days `since` was if it was another day:
+/// "23:59:00", "+1 00:01:00".
+[[nodiscard]] std::string time_since(Instant moment, Instant since, TimeZone zone);
 
 }  // namespace saathii::ctl

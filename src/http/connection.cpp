@@ -70,8 +70,9 @@ std::optional<Response> answer_to(const error_code& code) {
 
 class BeastConnection final : public Connection {
  public:
-  BeastConnection(Socket socket, const Pages& pages, const Limits& limits)
-      : stream_(std::move(socket)), pages_(pages), limits_(limits) {}
+  BeastConnection(Socket socket, const Pages& pages, const Limits& limits,
+                  std::function<void()> on_idle)
+      : stream_(std::move(socket)), pages_(pages), limits_(limits), on_idle_(std::move(on_idle)) {}
 
   asio::awaitable<void> run() override {
     for (int left = limits_.requests; left > 0; --left) {
@@ -90,17 +91,24 @@ class BeastConnection final : public Connection {
 
   void close() override { stream_.close(); }
 
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> idle_since() const override {
+    return idle_since_;
+  }
+
  private:
   /// An idle client has longer than one in the middle of a request.
   asio::awaitable<bool> wait_for_request() {
     if (buffer_.size() > 0) {
       co_return true;
     }
+    idle_since_ = std::chrono::steady_clock::now();
+    on_idle_();
     stream_.expires_after(limits_.idle);
     error_code error;
     const std::size_t size = co_await stream_.async_read_some(
         buffer_.prepare(read_bytes), asio::redirect_error(asio::use_awaitable, error));
     buffer_.commit(size);
+    idle_since_.reset();
     co_return !error;
   }
 
@@ -184,14 +192,16 @@ class BeastConnection final : public Connection {
   beast::basic_stream<asio::generic::stream_protocol> stream_;
   const Pages& pages_;
   const Limits& limits_;
+  const std::function<void()> on_idle_;
+  std::optional<std::chrono::steady_clock::time_point> idle_since_;
   beast::flat_buffer buffer_{limits_.header_bytes + read_bytes};
 };
 
 }  // namespace
 
-std::shared_ptr<Connection> make_connection(Socket socket, const Pages& pages,
-                                            const Limits& limits) {
-  return std::make_shared<BeastConnection>(std::move(socket), pages, limits);
+std::shared_ptr<Connection> make_connection(Socket socket, const Pages& pages, const Limits& limits,
+                                            std::function<void()> on_idle) {
+  return std::make_shared<BeastConnection>(std::move(socket), pages, limits, std::move(on_idle));
 }
 
 }  // namespace saathii::http

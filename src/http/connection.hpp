@@ -3,7 +3,10 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "saathii/http/server.hpp"
 
@@ -20,10 +23,14 @@ class Connection {
   /// nothing but std::bad_alloc.
   virtual boost::asio::awaitable<void> run() = 0;
   virtual void close() = 0;
+  /// Since when it waits for the client's next request; none: it answers one.
+  [[nodiscard]] virtual std::optional<std::chrono::steady_clock::time_point> idle_since() const = 0;
 };
 
-/// `pages` and `limits` outlive the connection.
+/// `pages` and `limits` outlive the connection. `on_idle` is called whenever it
+/// begins to wait for a request.
 [[nodiscard]] std::shared_ptr<Connection> make_connection(Socket socket, const Pages& pages,
-                                                          const Limits& limits);
+                                                          const Limits& limits,
+                                                          std::function<void()> on_idle);
 
 }  // namespace saathii::http

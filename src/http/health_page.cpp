@@ -14,18 +14,6 @@ Json moment(const std::optional<Instant>& when) {
   return when ? Json(to_iso8601(*when)) : Json(nullptr);
 }
 
-std::string_view word_of(ServerState::State state) {
-  switch (state) {
-    case ServerState::State::up:
-      return "up";
-    case ServerState::State::down:
-      return "down";
-    case ServerState::State::unknown:
-      break;
-  }
-  return "unknown";
-}
-
 /// A check's level and what is wrong, as findings say it.
 Json judged(const health::Report& report, const std::string& check) {
   const auto found =
@@ -58,7 +46,7 @@ Json job(const runner::JobView& view, const health::Report& report) {
 
 Json server(const health::Server& server, const health::Report& report) {
   Json json = judged(report, server.name);
-  json["state"] = word_of(server.snapshot.state);
+  json["state"] = to_string(server.snapshot.state);
   json["since"] = server.snapshot.state == ServerState::State::unknown
                       ? Json(nullptr)
                       : moment(server.snapshot.since);

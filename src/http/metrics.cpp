@@ -16,8 +16,6 @@ using schedule::Outcome;
 // would rename ours.
 constexpr const char* job_label = "job_name";
 
-constexpr std::array outcomes = {Outcome::succeeded, Outcome::failed,    Outcome::timed_out,
-                                 Outcome::skipped,   Outcome::coalesced, Outcome::missed};
 constexpr std::array states = {JobView::State::waiting, JobView::State::running,
                                JobView::State::retrying, JobView::State::stuck};
 constexpr std::array levels = {health::Level::ok, health::Level::degraded, health::Level::failing};
@@ -155,7 +153,7 @@ struct Metrics::Series {
 
 void Metrics::Series::add(Families& families, const JobView& view,
                           const CountMetrics& declared) const {
-  for (const Outcome outcome : outcomes) {
+  for (const Outcome outcome : schedule::outcomes) {
     const auto count = ticks.find(outcome);
     families.counter("saathiid_job_ticks_total", "The job's ticks, by what became of them",
                      count == ticks.end() ? 0.0 : static_cast<double>(count->second),

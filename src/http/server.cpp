@@ -77,6 +77,7 @@ class Server::Listener : public std::enable_shared_from_this<Listener> {
   }
 
   [[nodiscard]] std::string address() const { return socket_ ? socket_->address() : ""; }
+  [[nodiscard]] bool is_closed() const { return closed_; }
 
  private:
   /// Out of memory at the worst: that must cost no charge.
@@ -118,11 +119,17 @@ class Server::Listener : public std::enable_shared_from_this<Listener> {
   }
 
   asio::awaitable<void> accept() {
-    if (connections_.size() >= site_->limits.connections) {
-      co_await wake_.wait_until(runner::SteadyTime::max());
+    error_code error;
+    if (is_full()) {
+      co_await acceptor_.async_wait(acceptor_.wait_read,
+                                    asio::redirect_error(asio::use_awaitable, error));
+      if (!closed_ && is_full()) {
+        // For who wants in; clients that only keep their connections open make room.
+        close_longest_idle();
+        co_await wake_.wait_until(runner::SteadyTime::max());
+      }
       co_return;
     }
-    error_code error;
     Socket socket(loop_);
     co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
     if (closed_) {
@@ -133,7 +140,8 @@ class Server::Listener : public std::enable_shared_from_this<Listener> {
       co_await wake_.wait_until(std::chrono::steady_clock::now() + accept_pause);
       co_return;
     }
-    auto connection = make_connection(std::move(socket), site_->pages, site_->limits);
+    auto connection =
+        make_connection(std::move(socket), site_->pages, site_->limits, [this] { wake_.ring(); });
     connections_.insert(connection);
     const auto ended = [self = shared_from_this(), connection](const std::exception_ptr& fault) {
       if (fault) {
@@ -143,6 +151,21 @@ class Server::Listener : public std::enable_shared_from_this<Listener> {
       self->wake_.ring();
     };
     asio::co_spawn(loop_, connection->run(), ended);
+  }
+
+  [[nodiscard]] bool is_full() const { return connections_.size() >= site_->limits.connections; }
+
+  void close_longest_idle() {
+    const std::shared_ptr<Connection>* longest = nullptr;
+    for (const auto& connection : connections_) {
+      const auto since = connection->idle_since();
+      if (since && (longest == nullptr || *since < *(*longest)->idle_since())) {
+        longest = &connection;
+      }
+    }
+    if (longest != nullptr) {
+      (*longest)->close();
+    }
   }
 
   asio::any_io_executor loop_;
@@ -181,7 +204,8 @@ void Server::configure(const std::string& address) {
   if (!parsed) {
     throw std::invalid_argument(error);
   }
-  if (address == configured_) {
+  // A listener that a fault has closed is made anew.
+  if (address == configured_ && !(listener_ && listener_->is_closed())) {
     return;
   }
   close();

@@ -117,9 +117,10 @@ std::vector<runner::Record> history(Pool& pool, const HistoryQuery& query,
                                     const std::stop_token& stop) {
   return inquire(pool, stop, [&](Session& session, auto& transaction) {
     const std::string since = query.since ? to_iso8601(*query.since) : "-infinity";
+    const std::string until = query.until ? to_iso8601(*query.until) : "infinity";
     std::vector<runner::Record> records;
     for (const auto& row : session.exec(transaction, sql::inquiry::history, query.job, since,
-                                        query.outcome, std::min(query.limit, most_rows))) {
+                                        query.outcome, std::min(query.limit, most_rows), until)) {
       records.push_back(to_record(row));
     }
     return records;

@@ -4,7 +4,8 @@
 
 -- name: history
 -- $1 job, or '' for all. $2 since when (a range of ticks that reaches into that
--- time counts). $3 outcome, or '' for all. $4 limit. Newest first.
+-- time counts). $3 outcome, or '' for all. $4 limit. $5 until when, by the
+-- scheduled moment. Newest first.
 --
 -- The jobs are found by leaps over the primary key; of each at most $4 rows are
 -- read from its end. Ranges of a job do not overlap, so of those that begin
@@ -23,6 +24,7 @@ SELECT run.job, run.scheduled_at, run.last_scheduled_at, run.ticks, run.outcome,
        (SELECT *
           FROM saathii_tasks.job_run
          WHERE job = named.job AND scheduled_at >= $2::timestamptz
+           AND scheduled_at <= $5::timestamptz
            AND ($3::text = '' OR outcome = $3::text)
          ORDER BY scheduled_at DESC
          LIMIT $4::bigint)
@@ -33,7 +35,7 @@ SELECT run.job, run.scheduled_at, run.last_scheduled_at, run.ticks, run.outcome,
                  WHERE job = named.job AND scheduled_at < $2::timestamptz
                  ORDER BY scheduled_at DESC
                  LIMIT 1) AS reaching
-         WHERE last_scheduled_at >= $2::timestamptz
+         WHERE last_scheduled_at >= $2::timestamptz AND scheduled_at <= $5::timestamptz
            AND ($3::text = '' OR outcome = $3::text))) AS run
  ORDER BY run.scheduled_at DESC, run.job
  LIMIT $4::bigint

@@ -43,8 +43,7 @@ std::string_view to_string(Outcome outcome) {
 }
 
 Outcome to_outcome(std::string_view word) {
-  for (const auto outcome : {Outcome::succeeded, Outcome::failed, Outcome::timed_out,
-                             Outcome::skipped, Outcome::coalesced, Outcome::missed}) {
+  for (const Outcome outcome : outcomes) {
     if (to_string(outcome) == word) {
       return outcome;
     }

@@ -6,7 +6,7 @@ namespace saathii::control::test {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Matchers::ContainsSubstring;
 using Strings = std::vector<std::string>;
 
 std::uint64_t us(Instant moment) {
@@ -134,8 +134,9 @@ TEST_CASE("pausing is kept before it is answered, and only what changed is told"
   for (const std::string& line : setup.ear.lines()) {
     CHECK_FALSE(line.starts_with("changed badges"));
     if (line.starts_with("changed charge")) {
-      CHECK_THAT(line, Contains(" NextRun Paused PausedBy PausedSince"));
-      CHECK_THAT(line, !Contains("State") && !Contains("Kind") && !Contains("Last"));
+      CHECK_THAT(line, ContainsSubstring(" NextRun Paused PausedBy PausedSince"));
+      CHECK_THAT(line, !ContainsSubstring("State") && !ContainsSubstring("Kind") &&
+                           !ContainsSubstring("Last"));
     }
   }
   job.Resume();
@@ -150,8 +151,8 @@ TEST_CASE("a pause that cannot be kept for the next start says so") {
   setup.start();
   const BusError error = error_of([&] { setup.manager().Pause("charge"); });
   CHECK(error.name == "Failed");
-  CHECK_THAT(error.message,
-             Contains("charge is paused, but only until saathiid ends") && Contains("disk full"));
+  CHECK_THAT(error.message, ContainsSubstring("charge is paused, but only until saathiid ends") &&
+                                ContainsSubstring("disk full"));
   CHECK(setup.client->job("charge").Paused());
 }
 
@@ -172,21 +173,24 @@ TEST_CASE("what is asked wrongly gets an error by name") {
        "InvalidArgument", "name: found 1000000 bytes; allowed: at most 63"},
       {"a level without end", [&] { manager.SetLogLevel(std::string(64, 'x')); }, "InvalidArgument",
        "level"},
-      {"an outcome without end", [&] { manager.History("", 0, std::string(64, 'x'), 1); },
+      {"an outcome without end", [&] { manager.History("", 0, 0, std::string(64, 'x'), 1); },
        "InvalidArgument", "outcome"},
       {"a run of one", [&] { manager.Run("x", 0); }, "UnknownJob", "there is no job \"x\""},
       {"a pause of one", [&] { manager.Pause("x"); }, "UnknownJob", "badges"},
       {"a resume of one", [&] { manager.Resume("x"); }, "UnknownJob", "badges"},
       {"the ticks of one", [&] { manager.Calendar("x", 1); }, "UnknownJob", "badges"},
-      {"the outcomes of one", [&] { manager.History("x", 0, "", 1); }, "UnknownJob", "badges"},
+      {"the outcomes of one", [&] { manager.History("x", 0, 0, "", 1); }, "UnknownJob", "badges"},
       {"a moment to come", [&] { manager.Run("charge", us(noon + 1h)); }, "InvalidArgument",
        "at 2026-11-22T13:00:00Z"},
       {"no moment at all", [&] { manager.Run("charge", beyond); }, "InvalidArgument", "9999"},
-      {"since no moment", [&] { manager.History("", beyond, "", 1); }, "InvalidArgument", "since"},
-      {"no outcome", [&] { manager.History("", 0, "sucesful", 1); }, "InvalidArgument",
+      {"since no moment", [&] { manager.History("", beyond, 0, "", 1); }, "InvalidArgument",
+       "since"},
+      {"until no moment", [&] { manager.History("", 0, beyond, "", 1); }, "InvalidArgument",
+       "until"},
+      {"no outcome", [&] { manager.History("", 0, 0, "sucesful", 1); }, "InvalidArgument",
        "there is no outcome \"sucesful\""},
-      {"no rows", [&] { manager.History("", 0, "", 0); }, "InvalidArgument", "from 1 to 10000"},
-      {"too many rows", [&] { manager.History("", 0, "", 10'001); }, "InvalidArgument", "limit"},
+      {"no rows", [&] { manager.History("", 0, 0, "", 0); }, "InvalidArgument", "from 1 to 1000"},
+      {"too many rows", [&] { manager.History("", 0, 0, "", 1001); }, "InvalidArgument", "limit"},
       {"too many ticks", [&] { manager.Calendar("charge", 10'001); }, "InvalidArgument", "count"},
       {"a loud level", [&] { manager.SetLogLevel("loud"); }, "InvalidArgument", "trace, debug"},
       {"no call", [&] { manager.CallReceipt(4711); }, "NotFound", "there is no call 4711"},
@@ -209,7 +213,7 @@ TEST_CASE("what is asked wrongly gets an error by name") {
     INFO(wrong.what);
     const BusError error = error_of(wrong.call);
     CHECK(error.name == wrong.error);
-    CHECK_THAT(error.message, Contains(wrong.message));
+    CHECK_THAT(error.message, ContainsSubstring(wrong.message));
   }
   CHECK(setup.charge->calls().empty());
 }
@@ -325,10 +329,11 @@ TEST_CASE("outcomes of the past are asked of the ledger, whatever their text is 
     return std::vector{record};
   };
   setup.start();
-  const auto runs = setup.manager().History("charge", us(noon - 1h), "failed", 7);
+  const auto runs = setup.manager().History("charge", us(noon - 1h), us(noon + 1h), "failed", 7);
   const auto query = asked.get().at(0);
   CHECK(query.job == "charge");
   CHECK(query.since == noon - 1h);
+  CHECK(query.until == noon + 1h);
   CHECK(query.outcome == "failed");
   CHECK(query.limit == 7);
   REQUIRE(runs.size() == 1);
@@ -402,7 +407,7 @@ TEST_CASE("a database that is away is an error by name") {
     throw Unavailable("postgres", "connection refused");
   };
   setup.start();
-  const BusError error = error_of([&] { setup.manager().History("", 0, "", 1); });
+  const BusError error = error_of([&] { setup.manager().History("", 0, 0, "", 1); });
   CHECK(error.name == "Unavailable");
   CHECK(error.message == "connection refused");
 }

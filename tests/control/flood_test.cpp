@@ -238,12 +238,12 @@ TEST_CASE("how long the largest answer keeps the loop", "[.bench]") {
   record.run_id = std::string(36, 'x');
   record.reason = "312 calls charged, 3120 coins; 1 ended, balance used up";
   record.counts = {{"calls", 312}, {"coins", 3120}, {"ended", 1}, {"errors", 0}};
-  Setup setup{std::vector<runner::Record>(10'000, record)};
+  Setup setup{std::vector<runner::Record>(1000, record)};
   std::atomic<bool> done = false;
   std::thread caller([&] {
     Client client(setup.bus.address());
     for (int i = 0; i < 10; ++i) {
-      (void)client.manager.History("", 0, "", 10'000);
+      (void)client.manager.History("", 0, 0, "", 1000);
     }
     done = true;
   });
@@ -254,7 +254,7 @@ TEST_CASE("how long the largest answer keeps the loop", "[.bench]") {
     worst = std::max<std::chrono::duration<double, std::milli>>(worst, Clock::now() - began);
   }
   caller.join();
-  std::printf("D-Bus: an answer of 10000 outcomes keeps the loop for %.1f ms at most\n",
+  std::printf("D-Bus: an answer of 1000 outcomes keeps the loop for %.1f ms at most\n",
               worst.count());
 }
 

@@ -41,7 +41,7 @@ class FakeDaemon final : public ctl::Daemon {
     for (const auto& job : overview.jobs) {
       if (job.name == name) return job;
     }
-    throw ctl::Refusal(ctl::Refusal::Kind::unknown_job, "unknown");
+    throw ctl::Refusal(ctl::Refusal::Kind::unknown_job, "there is no job \"" + name + "\"");
   }
   std::vector<std::string> job_names() override {
     note("job_names");
@@ -50,14 +50,21 @@ class FakeDaemon final : public ctl::Daemon {
     return names;
   }
   std::vector<ctl::Run> history(const std::string& job, const ctl::Moment& since,
-                                const std::string& outcome, std::uint32_t limit) override {
+                                const ctl::Moment& until, const std::string& outcome,
+                                std::uint32_t limit) override {
     note("history " + job + "|" + (since ? to_iso8601(*since) : "") + "|" + outcome + "|" +
          std::to_string(limit));
-    return runs;
+    std::vector<ctl::Run> page;
+    for (const ctl::Run& run : runs) {
+      if (page.size() < limit && (!until || run.scheduled_at <= *until)) page.push_back(run);
+    }
+    return page;
   }
   ctl::Calendar calendar(const std::string& job, std::uint32_t count) override {
     note("calendar " + job + " " + std::to_string(count));
-    return {job, "Asia/Kolkata", {now + std::chrono::hours{1}}, false};
+    // Of two jobs in turn.
+    const Instant first = now + std::chrono::minutes{job == "call_cleanup" ? 1 : 2};
+    return {job, "Asia/Kolkata", {first, first + std::chrono::hours{1}}};
   }
   ctl::Receipt receipt(std::uint64_t call_id) override {
     note("receipt " + std::to_string(call_id));
@@ -108,6 +115,7 @@ class FakeConsole final : public ctl::Console {
   void progress(const std::string& line) override { lines.push_back(line); }
   [[nodiscard]] bool is_watched() const override { return watched; }
   [[nodiscard]] ctl::Screen screen() const override { return test::screen(); }
+  [[nodiscard]] ctl::Screen progress_screen() const override { return test::screen(40); }
 };
 
 }  // namespace saathii::test

@@ -83,15 +83,35 @@ TEST_CASE("without UTF-8 everything is ASCII, and as wide") {
   CHECK_THAT(receipt_view(test::receipt(), ascii), ContainsSubstring("Rs 28.00"));
 }
 
-TEST_CASE("the views of jobs fit the screen") {
-  for (std::size_t width = 60; width <= 140; ++width) {
-    INFO(width);
-    CHECK(test::width_of(status_view(test::ill(), screen(width))) <= width);
-    CHECK(test::width_of(jobs_view(test::ill().jobs, screen(width))) <= width);
-    CHECK(test::width_of(health_view(test::ill().health, screen(width))) <= width);
-    CHECK(test::width_of(history_view(test::outcomes(), 50, false, screen(width))) <= width);
+TEST_CASE("every view fits every screen") {
+  auto late = test::receipt();
+  late.start_time = at("2026-11-22T18:28:00Z");
+  late.settlement->settled_at = late.minutes[5].refunded_at = at("2026-11-22T18:46:00Z");
+  late.minutes[5].charged_at = at("2026-11-22T18:33:00Z");
+  late.minutes[5].balance_before = 1'234'567;
+  const Tick tick{at("2026-11-22T03:43:00Z"), "coin_deduction", "Asia/Kolkata", true};
+  auto poor = test::wallet();
+  poor.entries.clear();
+  for (std::size_t width = 20; width <= 140; ++width) {
+    const Screen on = screen(width);
+    std::vector<std::string> views = {status_view(test::ill(), on),
+                                      jobs_view(test::ill().jobs, on),
+                                      health_view(test::ill().health, on),
+                                      history_view(test::outcomes(), 50, false, on),
+                                      history_view(test::outcomes(), 3, true, on),
+                                      history_view({}, 50, false, on),
+                                      calendar_view({tick}, test::ill().jobs, false, on),
+                                      calendar_view({}, {}, false, on),
+                                      receipt_view(test::receipt(), on),
+                                      receipt_view(late, on),
+                                      wallet_view(test::wallet(), on),
+                                      wallet_view(poor, on)};
     for (const auto& job : test::ill().jobs) {
-      CHECK(test::width_of(job_view(job, screen(width))) <= width);
+      views.push_back(job_view(job, on));
+    }
+    for (const auto& view : views) {
+      INFO(width << "\n" << view);
+      CHECK(test::width_of(view) <= width);
     }
   }
 }
@@ -144,12 +164,11 @@ TEST_CASE("a job in full: the run in progress and the last one") {
 
 TEST_CASE("a job in full: paused, never run, late") {
   const auto jobs = test::ill().jobs;
-  CHECK_THAT(
-      job_view(jobs[2], screen()),
-      ContainsSubstring("     Paused: call_cleanup by root, since Sun 2026-11-22 09:00:00 IST; "
-                        "12 min ago\n"
-                        "             its ticks end as skipped until: saathiictl resume "
-                        "call_cleanup\n"));
+  CHECK_THAT(job_view(jobs[2], screen()),
+             ContainsSubstring("     Paused: by root, since Sun 2026-11-22 09:00:00 IST; "
+                               "12 min ago\n"
+                               "             its ticks end as skipped until: saathiictl resume "
+                               "call_cleanup\n"));
   CHECK_THAT(job_view(jobs[4], screen()), ContainsSubstring("   Last run: none is known\n"
                                                             "    Success: none is known\n"));
   CHECK_THAT(job_view(jobs[3], screen()),
@@ -193,7 +212,7 @@ TEST_CASE("history of one job, of none, and where there is more") {
         R"(  WHEN                 OUTCOME     TOOK  WHAT HAPPENED
 ● 2026-11-22 09:11:00  succeeded  35 ms  7 calls charged, 170 coins; 1 ended, b…
 
-1 outcome, newest first; there may be older ones (-n). Times are of Asia/Kolkata.
+1 outcome, newest first; there may be more (-n). Times are of Asia/Kolkata.
 )");
   CHECK(history_view({}, 50, false, screen()) == "No outcome is recorded for that.\n");
   auto bare = screen();
@@ -201,13 +220,14 @@ TEST_CASE("history of one job, of none, and where there is more") {
   CHECK(history_view({}, 50, false, bare).empty());
 }
 
-TEST_CASE("the calendar merges the jobs' ticks, each in its schedule's zone") {
-  const Calendar minutely{"coin_deduction",
-                          "Asia/Kolkata",
-                          {at("2026-11-22T03:43:00Z"), at("2026-11-22T19:44:00Z")},
-                          false};
-  const Calendar daily{"log_rotation", "Europe/Berlin", {at("2026-11-22T19:30:00Z")}, true};
-  CHECK(calendar_view({minutely, daily}, 10, false, screen()) ==
+TEST_CASE("the calendar tells each tick in its schedule's zone") {
+  const std::vector<Tick> ticks = {
+      {at("2026-11-22T03:43:00Z"), "coin_deduction", "Asia/Kolkata", false},
+      {at("2026-11-22T19:30:00Z"), "log_rotation", "Europe/Berlin", true},
+      {at("2026-11-22T19:44:00Z"), "coin_deduction", "Asia/Kolkata", false}};
+  std::vector<Job> jobs = {test::well().jobs[1], test::well().jobs[4]};
+  jobs[1].paused = true;
+  CHECK(calendar_view(ticks, jobs, false, screen()) ==
         R"(TICK                         IN       JOB             ZONE
 Sun 2026-11-22 09:13:00 IST  in 60 s  coin_deduction  Asia/Kolkata
 Sun 2026-11-22 20:30:00 CET  in 15 h  log_rotation    Europe/Berlin
@@ -216,10 +236,12 @@ Mon 2026-11-23 01:14:00 IST  in 16 h  coin_deduction  Asia/Kolkata
 ! log_rotation is paused: its ticks will end as skipped.
 )");
   CHECK_THAT(
-      calendar_view({minutely, daily}, 2, true, screen()),
+      calendar_view(ticks, jobs, true, screen()),
       ContainsSubstring("Mon 2026-11-23 01:00:00 IST  in 15 h  log_rotation    Asia/Kolkata"));
-  CHECK(calendar_view({{"a", "Nowhere/At_All", {}, false}}, 10, false, screen()) ==
-        "No tick is to come.\n");
+  CHECK_THAT(calendar_view({{at("2026-11-22T03:43:00Z"), "a", "Nowhere/At_All", false}}, {}, false,
+                           screen()),
+             ContainsSubstring("09:13:00 IST  in 60 s  a    Asia/Kolkata"));
+  CHECK(calendar_view({}, {}, false, screen()) == "No tick is to come.\n");
 }
 
 TEST_CASE("a receipt") {
@@ -229,13 +251,13 @@ TEST_CASE("a receipt") {
     Started: Sun 2026-11-22 09:04:57 IST
       Ended: Sun 2026-11-22 09:09:05 IST, after 4 min 8 s
 
-  MINUTE  STARTED   CHARGED   BY        COINS  BEFORE  AFTER
-       1  09:04:57  -         api          60       -      -
-       2  09:05:57  09:06:00  saathiid     60   1,240  1,180
-       3  09:06:57  09:07:00  saathiid     60   1,180  1,120
-       4  09:07:57  09:08:00  waived        0   1,120  1,120  not charged
-       5  09:08:57  09:09:00  saathiid     60   1,120  1,060
-       6  09:09:57  09:10:00  saathiid     60   1,060  1,000  given back 09:11:12
+  MIN  STARTED   CHARGED   BY        COINS  BEFORE  AFTER
+    1  09:04:57  -         api          60       -      -
+    2  09:05:57  09:06:00  saathiid     60   1,240  1,180
+    3  09:06:57  09:07:00  saathiid     60   1,180  1,120
+    4  09:07:57  09:08:00  waived        0   1,120  1,120  not charged
+    5  09:08:57  09:09:00  saathiid     60   1,120  1,060
+    6  09:09:57  09:10:00  saathiid     60   1,060  1,000  given back 09:11:12
 
        Paid: 4 minutes, 240 coins (60 by the API, 180 by saathiid)
  Given back: 1 minute, 60 coins: they began after the call had ended
@@ -245,6 +267,20 @@ TEST_CASE("a receipt") {
              neither party was seen any more
      Earned: ₹ 28.00 by user 88, for 4 minutes (240 coins)
 )");
+}
+
+TEST_CASE("the receipt of a call over midnight, with what was given back the day after") {
+  auto receipt = test::receipt();
+  receipt.start_time = at("2026-11-22T18:28:57Z");
+  for (auto& minute : receipt.minutes) {
+    minute.starts_at = *receipt.start_time + std::chrono::minutes{minute.number - 1};
+    minute.charged_at = minute.starts_at + std::chrono::seconds{3};
+  }
+  receipt.minutes[5].refunded_at = at("2026-11-22T18:46:00Z");
+  const auto text = receipt_view(receipt, screen());
+  CHECK_THAT(text, ContainsSubstring("    2  23:59:57     +1 00:00:00  saathiid"));
+  CHECK_THAT(text, ContainsSubstring("  1,000  given back +1\n"));
+  CHECK_THAT(text, ContainsSubstring("                00:16:00\n"));
 }
 
 TEST_CASE("a receipt that does not add up says so") {
@@ -263,7 +299,7 @@ TEST_CASE("the receipt of a call that goes on, charged late or not at all") {
   receipt.minutes[1].charged_at = at("2026-11-22T18:30:00Z");
   auto text = receipt_view(receipt, screen());
   CHECK_THAT(text, ContainsSubstring("      Ended: not yet; it goes on for 7 min\n"));
-  CHECK_THAT(text, ContainsSubstring("  2026-11-23 00:00:00  saathiid"));
+  CHECK_THAT(text, ContainsSubstring("  +1 00:00:00  saathiid"));
   CHECK_THAT(text, ContainsSubstring("    Settled: not yet\n"));
   receipt.minutes.clear();
   receipt.coins_spent = 60;

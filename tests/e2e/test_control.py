@@ -1,5 +1,6 @@
 """saathiid as its operator meets it: through saathiictl, on a bus of the test's own."""
 
+import fcntl
 import json
 import os
 import pty
@@ -7,7 +8,9 @@ import re
 import select
 import shlex
 import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -19,6 +22,8 @@ CONFIG = """
 [postgres]
 url = "{database}"
 connect_timeout = "2s"
+max_sessions = 1
+lock_timeout = "10m"
 [redis]
 url = "{redis}"
 [control]
@@ -27,7 +32,7 @@ bus = "{bus}"
 audio = {audio_rate}
 [jobs.coin_deduction]
 every = "1h"
-timeout = "1m"
+timeout = "10m"
 run_at_start = false
 [jobs.presence_cleanup]
 every = "1h"
@@ -136,6 +141,13 @@ class Looking(Controlled):
             stdin=subprocess.DEVNULL, timeout=PATIENCE_S, check=False, env=self.environment(),
             cwd="/").stdout.split(), JOBS)
 
+    def test_a_completion_waits_for_nobody_for_long(self):
+        self.saathiid.signal(signal.SIGSTOP)
+        self.addCleanup(self.saathiid.signal, signal.SIGCONT)
+        # Other commands have a minute.
+        done = self.ctl("jobs", "--names", timeout=50)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (3, "", ""))
+
     def test_a_pager_for_what_is_longer_than_the_terminal(self):
         def on_terminal(lines, *words):
             terminal, end = pty.openpty()
@@ -165,6 +177,13 @@ class Looking(Controlled):
     def test_health_is_an_exit_code(self):
         wait_until("all to be well", lambda: self.ctl("health", "-q").returncode == 0)
         self.assertIn("ok", self.ctl("health").stdout)
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for words, code in ((["health"], 3), (["jobs"], 1)):
+                done = subprocess.run([CONTROL_PROGRAM, *words], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE_S,
+                                      check=False, env=self.environment())
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn("not all of the answer could be written", done.stderr)
         self.redis.stop()
         self.addCleanup(self.redis.start)
         self.ctl("run", "coin_deduction", "--wait")
@@ -313,6 +332,30 @@ class Waiting(Controlled):
         self.assertEqual(waiting.returncode, 3)
         self.assertIn("left the bus", told)
 
+    def test_who_looks_needs_no_session_of_the_jobs(self):
+        waiting = self.wait_for_run()
+        self.assertEqual(self.json("history", "coin_deduction"), [])
+        self.release()
+        self.assertEqual(waiting.wait(PATIENCE_S), 0, waiting.communicate())
+        waiting.communicate()
+
+    def test_a_pause_is_kept_however_many_look(self):
+        self.lock.stdin.write("LOCK TABLE saathii_tasks.job_run; SELECT 'locked';\n")
+        self.lock.stdin.flush()
+        self.assertEqual(self.lock.stdout.readline(), "locked\n")
+        looking = []
+        for _ in range(24):
+            process = subprocess.Popen(
+                [CONTROL_PROGRAM, "history"], text=True, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment())
+            self.addCleanup(process.communicate)
+            self.addCleanup(process.kill)
+            looking.append(process)
+        wait_until("the queue of those who look to be full",
+                   lambda: any(process.poll() == 1 for process in looking))
+        done = self.ctl("pause", "coin_deduction")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_progress_on_a_terminal(self):
         terminal, end = pty.openpty()
         self.addCleanup(os.close, terminal)
@@ -326,6 +369,20 @@ class Waiting(Controlled):
         self.release()
         self.read_until(terminal, "succeeded.* in ")
         self.assertEqual(waiting.wait(PATIENCE_S), 0)
+
+    def test_progress_fits_the_terminal_that_shows_it(self):
+        terminal, end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        lines, columns = 24, 24
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        env = {**self.environment(), "TERM": "xterm"}
+        env.pop("COLUMNS", None)
+        waiting = subprocess.Popen([CONTROL_PROGRAM, "run", "coin_deduction", "-w"], env=env,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end)
+        os.close(end)
+        self.addCleanup(waiting.communicate)
+        self.addCleanup(self.release)
+        self.read_until(terminal, r"coin_deduction [^\r\n]{1,8}…")
 
     def read_until(self, terminal, pattern):
         seen = ""

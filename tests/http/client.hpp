@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -89,6 +90,15 @@ class Client {
     answer.body = buffer_.substr(0, size);
     buffer_.erase(0, size);
     return answer;
+  }
+
+  /// So many bytes, such as of a body; returns how many came, at most.
+  std::size_t read_bytes(std::size_t size) {
+    while (buffer_.size() < size && read_more()) {
+    }
+    const std::size_t got = std::min(size, buffer_.size());
+    buffer_.erase(0, got);
+    return got;
   }
 
   Answer get(const std::string& path) {

@@ -83,6 +83,21 @@ TEST_CASE("an empty ledger has no history, and it is asked for in vain") {
   CHECK(db.history({.job = "a", .since = T, .outcome = "failed", .limit = 10'000}).empty());
 }
 
+TEST_CASE("a history may end at a moment, which counts") {
+  Ledgers db;
+  db.record({tick("a", 0), range("a", 1, 5), tick("a", 6), tick("b", 1), tick("b", 2)});
+  CHECK(db.told({.job = "", .since = {}, .outcome = "", .limit = 50, .until = T + minutes{1}}) ==
+        "a missed 1\nb succeeded 1\na succeeded 0\n");
+  // A range that reaches into the time begins before it, and before its end.
+  CHECK(db.told({.job = "a", .since = T + minutes{3}, .outcome = "", .limit = 50, .until = T})
+            .empty());
+  CHECK(db.told({.job = "a",
+                 .since = T + minutes{3},
+                 .outcome = "",
+                 .limit = 50,
+                 .until = T + minutes{5}}) == "a missed 1\n");
+}
+
 TEST_CASE("an outcome is read back as it was recorded") {
   Ledgers db;
   auto run = tick("a", 0, Outcome::timed_out);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "saathii/base/time.hpp"
 
@@ -39,5 +40,8 @@ class ServerState {
   Snapshot current_;
   std::function<void()> callback_;
 };
+
+/// "unknown", "up", "down".
+[[nodiscard]] std::string_view to_string(ServerState::State state);
 
 }  // namespace saathii

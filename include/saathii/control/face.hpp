@@ -38,6 +38,8 @@ struct Inquiries {
 struct Desk {
   runner::Runner& runner;
   health::Monitor& health;
+  runner::SideWorker& dialler;  ///< connects to the bus
+  /// Answers inquiries. Anybody may fill its queue, so nothing else waits there.
   runner::SideWorker& worker;
   Inquiries inquiries;
   /// Reads the configuration anew; returns when it is in force, or refused.
@@ -62,8 +64,10 @@ struct Options {
   Duration bus_timeout = std::chrono::seconds{5};  ///< for the bus itself to answer
   Duration polkit_timeout = std::chrono::seconds{10};
   Duration password_timeout = std::chrono::minutes{2};  ///< while polkit asks a person for it
-  std::size_t max_open_calls = 64;                      ///< that wait for their answer
-  std::size_t max_open_calls_each = 8;                  ///< of one caller
+  /// Calls that wait for their answer: of all users whom nobody trusts together,
+  /// and of each who is trusted.
+  std::size_t max_open_calls = 64;
+  std::size_t max_open_calls_each = 8;  ///< of one user whom nobody trusts
   /// Who may do everything without polkit; empty: root and the daemon's own user.
   std::optional<std::vector<uid_t>> trusted = {};
 };

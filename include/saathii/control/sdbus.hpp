@@ -83,6 +83,18 @@ using ServiceName = sdbus::ServiceName;
 using ServiceName = std::string;
 #endif
 
+/// To "system", "session" or the bus at an address. Blocks until it is there; throws
+/// sdbus::Error.
+inline std::unique_ptr<sdbus::IConnection> open_bus(const std::string& bus) {
+  if (bus == "system") {
+    return sdbus::createSystemBusConnection();
+  }
+  if (bus == "session") {
+    return sdbus::createSessionBusConnection();
+  }
+  return sdbus::createSessionBusConnectionWithAddress(bus);
+}
+
 inline std::unique_ptr<sdbus::IProxy> make_proxy(sdbus::IConnection& connection,
                                                  const std::string& destination,
                                                  const std::string& path) {
@@ -109,16 +121,21 @@ inline sd_bus_message* raw(const sdbus::Message& message) {
   return Raw::of(message);
 }
 
-/// Calls that are made on the proxy's connection from now on may wait while a
-/// person is asked for a password.
-inline void allow_passwords(sdbus::IProxy& proxy) {
+/// The proxy's connection, as long as that lives.
+inline sd_bus* raw_bus(sdbus::IProxy& proxy) {
 #if SAATHII_SDBUS_2
   const auto call = proxy.createMethodCall(sdbus::InterfaceName{"org.freedesktop.DBus"},
                                            sdbus::MethodName{"GetId"});
 #else
   const auto call = proxy.createMethodCall("org.freedesktop.DBus", "GetId");
 #endif
-  sd_bus_set_allow_interactive_authorization(sd_bus_message_get_bus(raw(call)), 1);
+  return sd_bus_message_get_bus(raw(call));
+}
+
+/// Calls that are made on the proxy's connection from now on may wait while a
+/// person is asked for a password.
+inline void allow_passwords(sdbus::IProxy& proxy) {
+  sd_bus_set_allow_interactive_authorization(raw_bus(proxy), 1);
 }
 
 /// Who sent the call that is being handled.

@@ -24,7 +24,9 @@ using Pages = std::map<std::string, Page>;
 
 /// What a client may cost.
 struct Limits {
-  std::size_t connections = 32;  ///< at once; more of them wait in the kernel
+  /// At once. For one more, that which has been idle longest between two requests
+  /// is closed; while there is none, others wait in the kernel.
+  std::size_t connections = 32;
   std::size_t header_bytes = 8192;
   Duration idle = std::chrono::seconds{90};      ///< between two requests
   Duration request = std::chrono::seconds{10};   ///< from a request's first byte to its last

@@ -15,10 +15,11 @@
 namespace saathii::postgres {
 
 struct HistoryQuery {
-  std::string job;               ///< empty: all
-  std::optional<Instant> since;  ///< by the scheduled moment
-  std::string outcome;           ///< empty: all
-  std::size_t limit = 50;        ///< at most 10000
+  std::string job;                    ///< empty: all
+  std::optional<Instant> since;       ///< by the scheduled moment
+  std::string outcome;                ///< empty: all
+  std::size_t limit = 50;             ///< at most 10000
+  std::optional<Instant> until = {};  ///< by the scheduled moment, which counts
 };
 
 /// Outcomes, newest first.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +16,10 @@ namespace saathii::schedule {
 
 /// What became of a tick. Every expected tick ends as exactly one of these.
 enum class Outcome { succeeded, failed, timed_out, skipped, coalesced, missed };
+
+/// All of them.
+inline constexpr std::array outcomes = {Outcome::succeeded, Outcome::failed,    Outcome::timed_out,
+                                        Outcome::skipped,   Outcome::coalesced, Outcome::missed};
 
 /// The word stored in the run ledger: "succeeded", "timed_out", ….
 [[nodiscard]] std::string_view to_string(Outcome outcome);
