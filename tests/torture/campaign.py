@@ -27,7 +27,7 @@ from faults import FAULTS  # noqa: E402
 from recount import recount  # noqa: E402
 from recount_facts import Options  # noqa: E402
 from recount_tables import Tables  # noqa: E402
-from world import GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
+from world import FAKETIME, GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
 
 
 SHOWN_VIOLATIONS = 20
@@ -44,6 +44,9 @@ def parse_arguments(arguments):
     parser.add_argument("--calls", type=int, default=60, help="ongoing at once")
     given = parser.parse_args(arguments)
     given.faults = given.faults.split(",")
+    if not FAKETIME and "clock" in given.faults:
+        print("without the clock: libfaketime is not installed", flush=True)
+        given.faults.remove("clock")
     unknown = [name for name in given.faults if name not in FAULTS]
     if unknown:
         parser.error(f"no fault {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -121,6 +124,9 @@ def main(arguments=None):
     keep = True
     world = World()
     try:
+        if not world.is_small_disk and "disk-full" in given.faults:
+            print("without a full disk: no file system can be mounted here", flush=True)
+            given.faults.remove("disk-full")
         world.start(given.daemons, given.seed, given.calls)
         wrong = campaign.run(world)
         print(json.dumps(summary(campaign, world, wrong)), flush=True)

@@ -103,6 +103,26 @@ def read_only_postgres(world, rng):
                    " WHERE usename = 'saathiid'")
 
 
+def fill_disk(world, rng):
+    """That of PostgreSQL, and of the daemons' logs. A server that it ends is started again."""
+    filler = world.folder / "filler"
+    with filler.open("wb") as file:
+        try:
+            while file.write(bytes(1024 * 1024)):
+                file.flush()
+        except OSError:
+            pass  # it is full now
+    time.sleep(rng.uniform(0.5, 5))
+    filler.unlink()
+    if world.postgres.process.poll() is not None:
+        world.postgres.start()
+
+
+def set_clock(world, rng):
+    """Steps a daemon's clock, by seconds to days; it goes on so until the round ends."""
+    pick(world, rng).set_clock(rng.choice([-1, 1]) * rng.choice([3, 90, 3700, 90_000, 260_000]))
+
+
 def freeze_redis(world, rng):
     world.redis.process.send_signal(signal.SIGSTOP)
     time.sleep(rng.uniform(0.2, 6))
@@ -165,6 +185,8 @@ FAULTS = {
     "postgres-crash": crash_postgres,
     "postgres-freeze": freeze_postgres,
     "postgres-read-only": read_only_postgres,
+    "disk-full": fill_disk,
+    "clock": set_clock,
     "redis-freeze": freeze_redis,
     "redis-kill": kill_redis,
     "redis-flush": flush_redis,
