@@ -164,8 +164,6 @@ std::string rupees(std::int64_t paise) { return fmt::format("{}.{:02}", paise / 
 
 }  // namespace
 
-std::string minute_interval() { return postgres::interval(minute_length); }
-
 config::Setting stale_after_setting() {
   using namespace std::chrono_literals;
   return {
@@ -213,29 +211,37 @@ CountMetric dropped_metric(std::string_view count, std::string_view reason) {
           .labels = {{"reason", reason}}};
 }
 
-Rates record_rates(postgres::Session& session, Instant moment, const config::Rates& configured) {
+Tariff record_tariff(postgres::Session& session, Instant moment, const config::Rates& configured) {
   const auto read = [&](auto& transaction) {
-    Rates rates;
-    for (const auto& row : session.exec(transaction, sql::billing::rates)) {
-      rates[row[0].template as<std::string>()].add(
-          row[2].is_null() ? Instant::min() : Instant{Duration{row[2].template as<std::int64_t>()}},
-          row[1].template as<std::int64_t>());
+    Tariff tariff;
+    for (const auto& row : session.exec(transaction, sql::billing::tariff)) {
+      const Instant since =
+          row[2].is_null() ? Instant::min() : Instant{Duration{row[2].template as<std::int64_t>()}};
+      const auto value = row[1].template as<std::int64_t>();
+      if (row[0].is_null()) {
+        tariff.minutes.add(since, Duration{value});
+      } else {
+        tariff.rates[row[0].template as<std::string>()].add(since, value);
+      }
     }
-    return rates;
+    return tariff;
   };
-  const auto are_recorded = [&](const Rates& rates) {
-    const auto audio = rates.find("audio");
-    const auto video = rates.find("video");
-    return audio != rates.end() && audio->second.latest() == configured.audio &&
-           video != rates.end() && video->second.latest() == configured.video;
+  const auto is_recorded = [&](const Tariff& tariff) {
+    const auto audio = tariff.rates.find("audio");
+    const auto video = tariff.rates.find("video");
+    return audio != tariff.rates.end() && audio->second.latest() == configured.audio &&
+           video != tariff.rates.end() && video->second.latest() == configured.video &&
+           !tariff.minutes.empty() && tariff.minutes.latest() == configured.increment;
   };
   // Rates hardly ever change: one round trip, and no transaction to write nothing.
-  if (auto known = session.autocommit(read); are_recorded(known)) {
+  if (auto known = session.autocommit(read); is_recorded(known)) {
     return known;
   }
   return session.transact([&](auto& transaction) {
     session.exec(transaction, sql::billing::record_rates, to_iso8601(moment), configured.audio,
                  configured.video);
+    session.exec(transaction, sql::billing::record_minute_length, to_iso8601(moment),
+                 postgres::interval(configured.increment));
     return read(transaction);
   });
 }
@@ -275,14 +281,14 @@ std::vector<Call> lock_calls_to_end(postgres::Session& session, pqxx::transactio
 }
 
 Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
-               std::vector<Call> calls, const Rates& rates, const Terms& terms,
+               std::vector<Call> calls, const Tariff& tariff, const Terms& terms,
                const WaitTimes& known_wait_times) {
   if (calls.empty()) {
     return {};
   }
   const auto wallets = lock_wallets(session, transaction, users_of(calls, false));
   read_charged_minutes(session, transaction, calls);
-  Bill bill = price(calls, wallets, rates, terms);
+  Bill bill = price(calls, wallets, tariff, terms);
   take_coins(session, transaction, bill.minutes);
   add_charges(session, transaction, bill.minutes);
   set_wait_times(session, transaction, std::move(bill.wait_times), known_wait_times);
@@ -291,13 +297,12 @@ Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
 
 void open(postgres::Session& session, pqxx::transaction_base& transaction,
           const std::vector<Ending>& endings, Instant moment) {
-  session.exec(transaction, sql::billing::open, ids_of(endings), to_iso8601(moment),
-               minute_interval());
+  session.exec(transaction, sql::billing::open, ids_of(endings), to_iso8601(moment));
 }
 
 Taken charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
                        const std::vector<Call>& calls, const std::vector<Ending>& endings,
-                       const Rates& rates, const Terms& terms) {
+                       const Tariff& tariff, const Terms& terms) {
   std::vector<Call> left;
   for (const Ending& ending : endings) {
     left.push_back(*std::ranges::lower_bound(calls, ending.call_id, {}, &Call::call_id));
@@ -307,7 +312,7 @@ Taken charge_until_end(postgres::Session& session, pqxx::transaction_base& trans
   // Each pass stops a wallet at the first minute that it does not cover; without
   // that minute's call the others on the same wallet go on.
   for (bool is_complete = false; !is_complete;) {
-    const auto charges = charge(session, transaction, left, rates, terms);
+    const auto charges = charge(session, transaction, left, tariff, terms);
     std::set<int> short_calls;
     for (const Charged& call : charges.calls) {
       taken.minutes += call.minutes - call.waived;

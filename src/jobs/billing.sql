@@ -21,12 +21,30 @@ SELECT given.call_type,
  WHERE latest.coins IS DISTINCT FROM given.coins
     ON CONFLICT (call_type, valid_from) DO NOTHING
 
--- name: rates
+-- name: record_minute_length
+-- $1 T, $2 the length. As for rates: calls that have begun keep the one that held.
+INSERT INTO saathii_tasks.minute_length (valid_from, length)
+SELECT CASE WHEN latest.length IS NULL THEN '-infinity'
+            ELSE greatest($1::timestamptz, latest.valid_from + interval '1 microsecond') END,
+       given.length
+  FROM (VALUES ($2::interval)) AS given (length)
+  LEFT JOIN LATERAL (SELECT valid_from, length
+                       FROM saathii_tasks.minute_length
+                      ORDER BY valid_from DESC
+                      LIMIT 1) AS latest ON true
+ WHERE latest.length IS DISTINCT FROM given.length
+    ON CONFLICT (valid_from) DO NOTHING
+
+-- name: tariff
 -- Every rate that ever held, in order; the first of each call type since always.
-SELECT call_type, coins,
+-- Without a call type: the length of a minute, in microseconds, likewise.
+SELECT call_type, value,
        CASE WHEN valid_from > '-infinity'
             THEN (extract(epoch FROM valid_from) * 1000000)::bigint END AS valid_from_us
-  FROM saathii_tasks.coin_rate
+  FROM (SELECT call_type, coins AS value, valid_from FROM saathii_tasks.coin_rate
+         UNION ALL
+        SELECT NULL, (extract(epoch FROM length) * 1000000)::bigint, valid_from
+          FROM saathii_tasks.minute_length) AS known
  ORDER BY call_type, valid_from
 
 -- name: lock_calls
@@ -130,14 +148,14 @@ WITH locked AS (
 SELECT count(*) FROM locked
 
 -- name: open
--- $1 call ids, locked, that are about to end. $2 T. $3 the length of a minute.
+-- $1 call ids, locked, that are about to end. $2 T.
 -- What the API had taken for those that were never charged here, so that the
 -- ledger holds every coin and minute that was paid.
 INSERT INTO saathii_tasks.call_charge (call_id, minute, user_id, coins, minute_start, source)
 SELECT c.call_id, minute, coalesce(c.user_id, 0),
        CASE minute WHEN 1 THEN c.coins_spent - (opening.minutes - 1) * coalesce(at_start.coins, 0)
                    ELSE at_start.coins END,
-       c.start_time + (minute - 1) * $3::interval, 'api'
+       c.start_time + (minute - 1) * opening.length, 'api'
   FROM public.user_calls AS c
   LEFT JOIN LATERAL (SELECT coins
                        FROM saathii_tasks.coin_rate
@@ -147,8 +165,12 @@ SELECT c.call_id, minute, coalesce(c.user_id, 0),
  CROSS JOIN LATERAL (
        SELECT greatest(1, least(coalesce(c.coins_spent / at_start.coins, 1),
                                 floor(date_part('epoch', $2::timestamptz - c.start_time)
-                                      / date_part('epoch', $3::interval))::bigint + 1))::int
-                AS minutes) AS opening
+                                      / date_part('epoch', length))::bigint + 1))::int
+                AS minutes, length
+         FROM saathii_tasks.minute_length
+        WHERE valid_from <= c.start_time
+        ORDER BY valid_from DESC
+        LIMIT 1) AS opening
  CROSS JOIN LATERAL generate_series(1, opening.minutes) AS minute
  WHERE c.call_id = ANY ($1::int[]) AND c.coins_spent > 0
    AND (SELECT minute FROM saathii_tasks.call_charge AS known

@@ -46,7 +46,7 @@ class Run {
         session_(session),
         moment_(moment_of_run(context, session)),
         projection_(context.redis, memory, moment_),
-        rates_(billing::record_rates(session, moment_, context.platform.rates)) {}
+        tariff_(billing::record_tariff(session, moment_, context.platform.rates)) {}
 
   Report run();
 
@@ -62,7 +62,7 @@ class Run {
   postgres::Session& session_;
   const Instant moment_;
   CallProjection projection_;
-  const billing::Rates rates_;
+  const billing::Tariff tariff_;
   std::map<std::string, std::int64_t> by_reason_;
   std::int64_t ended_ = 0;
   std::int64_t failed_ = 0;
@@ -74,7 +74,6 @@ class Run {
 std::vector<billing::Ending> Run::doomed(pqxx::transaction_base& transaction, int last,
                                          const std::optional<std::string>& only) {
   const auto rows = session_.exec(transaction, sql::call_cleanup::doomed, to_iso8601(moment_),
-                                  billing::minute_interval(),
                                   postgres::interval(context_.settings.duration("grace")),
                                   postgres::interval(context_.settings.duration("stale_after")),
                                   last, context_.settings.integer("batch_size"), only);
@@ -151,7 +150,7 @@ void Run::end(Page page) {
     billing::open(session_, transaction, endings, moment_);
     refunded = billing::refund(session_, transaction, endings);
     taken = billing::charge_until_end(
-        session_, transaction, locked, endings, rates_,
+        session_, transaction, locked, endings, tariff_,
         {.moment = moment_, .catch_up_limit = context_.settings.integer("charge_catch_up_limit")});
     return billing::settle(session_, transaction, endings, context_.platform);
   });

@@ -128,7 +128,7 @@ class Run {
         memory_(memory),
         moment_(moment_of_run(context, session)),
         projection_(context.redis, projected, moment_),
-        rates_(billing::record_rates(session, moment_, context.platform.rates)),
+        tariff_(billing::record_tariff(session, moment_, context.platform.rates)),
         terms_{.moment = moment_,
                .catch_up_limit = context.settings.integer("charge_catch_up_limit")} {}
 
@@ -152,7 +152,7 @@ class Run {
   ChargeMemory& memory_;
   const Instant moment_;
   CallProjection projection_;
-  const billing::Rates rates_;
+  const billing::Tariff tariff_;
   const billing::Terms terms_;
   std::vector<Due> due_;
   std::int64_t held_ = 0;
@@ -164,14 +164,18 @@ class Run {
 };
 
 void Run::find_due(postgres::Session& session) {
-  const auto& audio = rates_.at("audio");
-  const auto& video = rates_.at("video");
+  const auto& audio = tariff_.rates.at("audio");
+  const auto& video = tariff_.rates.at("video");
+  const auto& minutes = tariff_.minutes;
   session.autocommit([&](auto& each) {
-    const auto row = session.exec(
-        each, sql::coin_deduction::due_calls, to_iso8601(moment_), billing::minute_interval(),
-        postgres::interval(context_.settings.duration("stale_after")), audio.latest(),
-        audio.highest(), video.latest(), video.highest(),
-        to_iso8601(std::max({audio.latest_since(), video.latest_since(), Instant{}})))[0];
+    const auto row =
+        session.exec(each, sql::coin_deduction::due_calls, to_iso8601(moment_),
+                     postgres::interval(minutes.latest()),
+                     postgres::interval(context_.settings.duration("stale_after")), audio.latest(),
+                     audio.highest(), video.latest(), video.highest(),
+                     to_iso8601(std::max({audio.latest_since(), video.latest_since(), Instant{}})),
+                     to_iso8601(std::max(minutes.latest_since(), Instant{})),
+                     postgres::interval(minutes.lowest()))[0];
     std::array<std::vector<int>, 5> columns;
     for (std::size_t i = 0; i < columns.size(); ++i) {
       columns[i] = postgres::parse_int_array(row[static_cast<int>(i)].c_str());
@@ -304,7 +308,7 @@ std::vector<int> Run::charge_once(postgres::Session& session, Batch batch) {
       }
       auto calls = billing::lock_calls(session, transaction, call_ids);
       memory_.recall(calls, moment_);
-      return billing::charge(session, transaction, std::move(calls), rates_, terms_,
+      return billing::charge(session, transaction, std::move(calls), tariff_, terms_,
                              known_wait_times);
     });
     memory_.remember(charges.calls, moment_);
@@ -324,7 +328,7 @@ std::vector<int> Run::end_short(postgres::Session& session, const std::vector<in
   const auto ended = session.transact([&](auto& transaction) {
     charged =
         billing::charge(session, transaction,
-                        billing::lock_calls_to_end(session, transaction, call_ids), rates_, terms_)
+                        billing::lock_calls_to_end(session, transaction, call_ids), tariff_, terms_)
             .calls;
     std::vector<billing::Ending> endings;
     for (const auto& call : charged) {

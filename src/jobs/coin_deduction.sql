@@ -1,6 +1,7 @@
 -- name: due_calls
--- $1 T, $2 the length of a minute, $3 stale_after. $4, $5 the audio rate in
--- force since $8, and the highest ever; $6, $7 the same for video.
+-- $1 T, $2 the length of a minute for calls that start since $9, $10 the shortest
+-- ever, $3 stale_after. $4, $5 the audio rate in force since $8, and the highest
+-- ever; $6, $7 the same for video.
 --
 -- One scan that leaves out, by the call's own row, what is surely paid: coins
 -- divided by the highest rate is never more than the minutes paid. Whether a
@@ -16,7 +17,8 @@ WITH candidate AS MATERIALIZED (
   SELECT call_id, user_id, listener_id, start_time
     FROM public.user_calls
    WHERE status = 'ongoing' AND call_type IS NOT NULL AND isfinite(start_time)
-     AND start_time + $2::interval
+     AND start_time + CASE WHEN start_time >= $9::timestamptz THEN $2::interval
+                           ELSE $10::interval END
            * least(10000000,
                    greatest(coins_spent, 0)
                    / CASE WHEN call_type = 'video'

@@ -25,11 +25,12 @@ constexpr int max_waived_minutes = 1'000'000;
 struct Meter {
   const Call* call = nullptr;
   const RateLine* rates = nullptr;
-  int paid = 0;     ///< minutes, before and now
-  int started = 0;  ///< minutes
+  int paid = 0;        ///< minutes, before and now
+  int started = 0;     ///< minutes
+  Duration minute{0};  ///< its length
   Charged charged;
 
-  [[nodiscard]] Instant next_start() const { return call->start_time + paid * minute_length; }
+  [[nodiscard]] Instant next_start() const { return call->start_time + paid * minute; }
   [[nodiscard]] bool is_due() const { return paid < started; }
 };
 
@@ -44,9 +45,9 @@ int paid_minutes(const Call& call, const RateLine& rates) {
   return static_cast<int>(std::clamp<std::int64_t>(paid, 1, max_minute));
 }
 
-int started_minutes(const Call& call, Instant moment) {
+int started_minutes(const Call& call, Instant moment, Duration minute) {
   const auto lasted = call.end_time.value_or(moment) - call.start_time;
-  const std::int64_t whole = std::chrono::floor<std::chrono::seconds>(lasted) / minute_length;
+  const std::int64_t whole = lasted / minute;
   return lasted < Duration::zero()
              ? 0
              : static_cast<int>(std::min<std::int64_t>(whole, max_minute)) + 1;
@@ -58,7 +59,7 @@ class Payer {
   Payer(const Wallet& wallet, const Terms& terms, Bill& bill)
       : wallet_(wallet), terms_(terms), bill_(bill), balance_(wallet.balance) {}
 
-  void add(const Call& call, const RateLine& rates);
+  void add(const Call& call, const RateLine& rates, Duration minute);
   void charge();
   void report();
 
@@ -76,12 +77,13 @@ class Payer {
   std::vector<Meter> meters_;
 };
 
-void Payer::add(const Call& call, const RateLine& rates) {
+void Payer::add(const Call& call, const RateLine& rates, Duration minute) {
   Meter& meter = meters_.emplace_back();
   meter.call = &call;
   meter.rates = &rates;
   meter.paid = paid_minutes(call, rates);
-  meter.started = started_minutes(call, terms_.moment);
+  meter.minute = minute;
+  meter.started = started_minutes(call, terms_.moment, minute);
   meter.charged = {.call_id = call.call_id,
                    .user_id = call.user_id,
                    .listener_id = call.listener_id,
@@ -110,7 +112,7 @@ void Payer::add(const Call& call, const RateLine& rates) {
          .number = number,
          .user_id = call.user_id.value_or(0),
          .coins = number == 1 ? call.coins_spent - (meter.paid - 1) * rate : rate,
-         .start_time = call.start_time + (number - 1) * minute_length,
+         .start_time = call.start_time + (number - 1) * minute,
          .source = Source::api,
          .balance_after = std::nullopt});
   }
@@ -204,23 +206,7 @@ void keep_longest(std::vector<std::pair<int, int>>& wait_times) {
 
 }  // namespace
 
-void RateLine::add(Instant valid_from, std::int64_t coins) {
-  rates_.push_back({valid_from, coins});
-}
-
-std::int64_t RateLine::at(Instant moment) const {
-  auto rate = rates_.rbegin();
-  while (rate != std::prev(rates_.rend()) && rate->valid_from > moment) {
-    ++rate;
-  }
-  return rate->coins;
-}
-
-std::int64_t RateLine::highest() const {
-  return std::ranges::max_element(rates_, {}, &Rate::coins)->coins;
-}
-
-Bill price(const std::vector<Call>& calls, const Wallets& wallets, const Rates& rates,
+Bill price(const std::vector<Call>& calls, const Wallets& wallets, const Tariff& tariff,
            const Terms& terms) {
   // By caller; those without one are each alone.
   std::vector<const Call*> sorted;
@@ -246,8 +232,8 @@ Bill price(const std::vector<Call>& calls, const Wallets& wallets, const Rates& 
     const auto wallet = (*first)->user_id ? wallets.find(*(*first)->user_id) : wallets.end();
     Payer payer(wallet == wallets.end() ? Wallet{} : wallet->second, terms, bill);
     for (const Call* call : std::span(first, last)) {
-      if (const auto line = rates.find(call->call_type); line != rates.end()) {
-        payer.add(*call, line->second);
+      if (const auto line = tariff.rates.find(call->call_type); line != tariff.rates.end()) {
+        payer.add(*call, line->second, tariff.minutes.at(call->start_time));
       }
     }
     payer.charge();

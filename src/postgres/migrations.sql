@@ -43,6 +43,12 @@ CREATE TABLE saathii_tasks.coin_rate (
   PRIMARY KEY (call_type, valid_from)
 );
 
+-- How long the "minute" of a charge is, by the moment in which the call starts.
+CREATE TABLE saathii_tasks.minute_length (
+  valid_from timestamptz NOT NULL PRIMARY KEY,
+  length     interval    NOT NULL CHECK (length > '0')
+);
+
 -- The outcome of every tick; a range where many ended alike without a run.
 CREATE TABLE saathii_tasks.job_run (
   job               text        NOT NULL,

@@ -18,8 +18,6 @@
 
 namespace saathii::test::model {
 
-inline constexpr Duration minute_us = std::chrono::minutes{1};
-
 struct User {
   std::optional<std::int64_t> coins;  ///< of the wallet; nothing: none, or NULL
   bool has_wallet = false;
@@ -56,14 +54,15 @@ struct Call {
   std::map<int, Minute> ledger;
   std::optional<Settlement> settlement;
   bool charged_now = false;  ///< by the latest run
+  Duration increment = std::chrono::minutes{1};
 
   [[nodiscard]] bool is_ongoing() const { return status == "ongoing"; }
-  [[nodiscard]] Instant minute_start(int minute) const { return start + (minute - 1) * minute_us; }
+  [[nodiscard]] Instant minute_start(int minute) const { return start + (minute - 1) * increment; }
   /// How many minutes have started at the moment; 0 or less before the start.
   [[nodiscard]] int started(Instant moment) const {
     const auto lasted = moment - start;
-    auto whole = lasted / minute_us;
-    if (lasted < whole * minute_us) --whole;
+    auto whole = lasted / increment;
+    if (lasted < whole * increment) --whole;
     return static_cast<int>(whole) + 1;
   }
 };
@@ -88,6 +87,7 @@ class Platform {
   std::map<std::string, std::int64_t> configured = {{"audio", 10}, {"video", 60}};
   TimeZone zone = nullptr;
   bool earns_coins = false;
+  Duration increment = std::chrono::minutes{1};  ///< configured
 
   void deduct(Instant moment, const Limits& limits) {
     begin_run(moment);
@@ -167,7 +167,17 @@ class Platform {
   };
 
   void begin_run(Instant moment) {
-    for (auto& [id, call] : calls) call.charged_now = false;
+    if (increments_.empty()) {
+      increments_.emplace_back(Instant::min(), increment);
+    } else if (increments_.back().second != increment) {
+      increments_.emplace_back(std::max(moment, increments_.back().first + Duration{1}), increment);
+    }
+    for (auto& [id, call] : calls) {
+      call.charged_now = false;
+      for (const auto& [from, known] : increments_) {
+        if (from <= call.start) call.increment = known;
+      }
+    }
     for (const auto& [type, coins] : configured) {
       auto& known = rates_[type];
       if (known.empty()) {
@@ -257,7 +267,7 @@ class Platform {
     const Instant end = std::max(moment, call.start);
     if (wait_time <= 0) return Doom{end, "no_wait_time"};
     const auto is_over = [&](std::int64_t minutes) {
-      return call.start + minutes * minute_us < moment - limits.grace;
+      return call.start + minutes * call.increment < moment - limits.grace;
     };
     if (!call.type.empty() && is_over(wait_time) && is_over(expected_minutes(call, moment))) {
       return Doom{end, "overdue"};
@@ -319,6 +329,7 @@ class Platform {
   }
 
   std::map<std::string, std::vector<std::pair<Instant, std::int64_t>>> rates_;
+  std::vector<std::pair<Instant, Duration>> increments_;
 };
 
 }  // namespace saathii::test::model

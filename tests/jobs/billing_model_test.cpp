@@ -1,5 +1,6 @@
 #include <rapidcheck.h>
 
+#include <array>
 #include <ostream>
 
 #include "billing_world.hpp"
@@ -43,6 +44,7 @@ struct Step {
     heartbeat,
     everybody_is_seen,
     rate,
+    increment,
     start,
     no_wait_time,
     remove,
@@ -62,13 +64,11 @@ std::ostream& operator<<(std::ostream& out, const Talk& talk) {
              << talk.started_ago_s << ", " << talk.coins_spent << '}';
 }
 std::ostream& operator<<(std::ostream& out, const Step& step) {
-  static constexpr const char* names[] = {"deduct",         "deduct_again",
-                                          "deduct_limited", "deduct_in_the_past",
-                                          "clean",          "clean_page_by_page",
-                                          "top_up",         "end",
-                                          "heartbeat",      "everybody_is_seen",
-                                          "rate",           "start",
-                                          "no_wait_time",   "remove"};
+  static constexpr const char* names[] = {
+      "deduct",    "deduct_again",       "deduct_limited", "deduct_in_the_past",
+      "clean",     "clean_page_by_page", "top_up",         "end",
+      "heartbeat", "everybody_is_seen",  "rate",           "increment",
+      "start",     "no_wait_time",       "remove"};
   return out << "{Step::Kind::" << names[static_cast<int>(step.kind)] << ", " << step.pause_s
              << ", " << step.who << ", " << step.amount << '}';
 }
@@ -175,6 +175,9 @@ class Play {
         return;
       case Step::Kind::rate:
         return world_.set_rate(what.who % 2 == 0 ? "audio" : "video", 1 + what.amount % 77);
+      case Step::Kind::increment:
+        return world_.set_increment(std::array{seconds{60}, seconds{6}, seconds{1}, seconds{97}}.at(
+            static_cast<std::size_t>(what.amount % 4)));
       case Step::Kind::start:
         return add({what.who, what.amount, what.amount % 3, 0, what.amount % 3 == 0 ? 60 : 10});
       case Step::Kind::no_wait_time:

@@ -20,9 +20,10 @@ struct Stage : Calls {
   void clear() {
     // Much faster than TRUNCATE, which makes new files; foreign keys need no look.
     std::string sql = "SET LOCAL session_replication_role = replica;";
-    for (const char* table : {"users", "user_wallets", "user_transactions", "user_status",
-                              "user_calls", "listener_badges", "saathii_tasks.call_charge",
-                              "saathii_tasks.call_settlement", "saathii_tasks.coin_rate"}) {
+    for (const char* table :
+         {"users", "user_wallets", "user_transactions", "user_status", "user_calls",
+          "listener_badges", "saathii_tasks.call_charge", "saathii_tasks.call_settlement",
+          "saathii_tasks.coin_rate", "saathii_tasks.minute_length"}) {
       sql += fmt::format("DELETE FROM {};", table);
     }
     db.exec(sql);
@@ -153,6 +154,10 @@ class World {
   void set_rate(const std::string& type, std::int64_t coins) {
     model_.configured[type] = coins;
     (type == "video" ? stage_.platform.rates.video : stage_.platform.rates.audio) = coins;
+  }
+
+  void set_increment(Duration increment) {
+    model_.increment = stage_.platform.rates.increment = increment;
   }
 
   // Runs, as if at `moment`.

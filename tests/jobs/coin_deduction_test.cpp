@@ -255,6 +255,29 @@ TEST_CASE("a rate that changes holds for minutes that start after the change") {
   calls.check_invariants();
 }
 
+TEST_CASE("an increment that changes holds for calls that start after the change") {
+  Calls calls;
+  calls.platform.rates.increment = std::chrono::seconds{6};
+  const int caller = calls.user(1000);
+  const int other = calls.user(25);
+  const int call = calls.start(caller, calls.user(0), -12);
+  calls.deduct(0);
+  CHECK(calls.ledger(call) == "1:10:api 2:10:saathiid 3:10:saathiid");
+  CHECK(calls.status(caller, "wait_time") == "100");
+  calls.platform.rates.increment = std::chrono::seconds{1};
+  calls.deduct(5);
+  const int later = calls.start(other, calls.user(0), 5);
+  calls.deduct(6);
+  CHECK(calls.ledger(call) == "1:10:api 2:10:saathiid 3:10:saathiid 4:10:saathiid");
+  CHECK(calls.ledger(later) == "1:10:api 2:10:saathiid");
+  calls.deduct(7);
+  CHECK(calls.call(later, "status") == "dropped");
+  CHECK(calls.ledger(later) == "1:10:api 2:10:saathiid");
+  CHECK(calls.text("SELECT minute_start FROM saathii_tasks.call_charge WHERE minute = 4") ==
+        "2030-01-15 10:00:06+00");
+  calls.check_invariants();
+}
+
 TEST_CASE("a call whose parties have both vanished is held for call_cleanup") {
   Calls calls;
   const int caller = calls.user(100'000, -3 * 86'400);

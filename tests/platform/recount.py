@@ -45,6 +45,8 @@ def parse_arguments(arguments):
     parser.add_argument("--redis-url", help="without it Redis is not looked at")
     parser.add_argument("--audio", type=int, default=10, help="coins a minute")
     parser.add_argument("--video", type=int, default=60, help="coins a minute")
+    parser.add_argument("--minute", type=float, default=60, metavar="SECONDS",
+                        help="the increment by which calls are billed")
     parser.add_argument("--timezone", default="Asia/Kolkata", help="of the business day")
     parser.add_argument("--busy-grace", type=float, default=75, metavar="SECONDS",
                         help="busy without a call is wrong after this long")
@@ -56,6 +58,7 @@ def main(arguments=None):
     given = parse_arguments(arguments)
     options = Options(rates={"audio": given.audio, "video": given.video},
                       timezone=given.timezone,
+                      minute=datetime.timedelta(seconds=given.minute),
                       busy_grace=datetime.timedelta(seconds=given.busy_grace))
     connection = psycopg2.connect(given.database_url, application_name="recount")
     tables = Tables(connection)

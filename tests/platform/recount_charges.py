@@ -4,8 +4,6 @@ import bisect
 import collections
 import datetime
 
-from recount_facts import MINUTE
-
 
 def check_charges(facts, findings):
     once, after_end = findings[1], findings[6]
@@ -65,7 +63,7 @@ def check_minutes(facts, findings):
         if kept + back != list(range(1, len(rows) + 1)):
             finding.wrong(f"call {call.call_id}: minutes {kept}, given back {back}")
         for row in rows:
-            if row.minute_start != call.start + (row.minute - 1) * MINUTE:
+            if row.minute_start != call.start + (row.minute - 1) * facts.options.minute:
                 finding.wrong(f"call {call.call_id}: minute {row.minute} is said to start at"
                               f" {row.minute_start}")
         check_reach(facts, finding, call)
@@ -83,7 +81,7 @@ def check_reach(facts, finding, call):
     if settlement and call.call_id not in facts.api_end:
         due = facts.started(call, until)
         # A minute that begins at the very end may be charged or not.
-        if (until - call.start) % MINUTE == datetime.timedelta(0) and due > 1:
+        if (until - call.start) % facts.options.minute == datetime.timedelta(0) and due > 1:
             due -= 1
         if paid < due and not facts.could_not_pay(call, settlement.settled_at):
             finding.wrong(f"call {call.call_id}: {paid} of {due} minutes paid, and the caller"

@@ -5,8 +5,6 @@ import datetime
 import zoneinfo
 from decimal import ROUND_FLOOR, Decimal
 
-from recount_facts import MINUTE
-
 
 def check_drops(facts, findings):
     finding = findings[7]
@@ -39,7 +37,7 @@ def rule_for(facts, call, settlement):
         return "app crashed" if ended_when_seen else None
     affordable = min(facts.balances_near(call.user_id, moment)) // (
         facts.options.rates[call.call_type])
-    if call.start + (paid + affordable) * MINUTE + facts.options.overrun_grace <= (
+    if call.start + (paid + affordable) * facts.options.minute + facts.options.overrun_grace <= (
             moment + facts.options.slack):
         return "overran"
     return None
@@ -89,7 +87,7 @@ def check_settlement(facts, finding, call, row):
     paid = facts.kept(call.call_id)
     if not paid:
         minutes = range(1, facts.paid_minutes(call) + 1)
-        starts = [call.start + (minute - 1) * MINUTE for minute in minutes]
+        starts = [call.start + (minute - 1) * facts.options.minute for minute in minutes]
     else:
         starts = [charge.minute_start for charge in paid if charge.source != "waived"]
     seconds = (call.end - call.start) // datetime.timedelta(seconds=1)

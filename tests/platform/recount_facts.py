@@ -6,8 +6,6 @@ import dataclasses
 import datetime
 from decimal import Decimal
 
-MINUTE = datetime.timedelta(minutes=1)
-
 
 @dataclasses.dataclass
 class Options:
@@ -15,6 +13,8 @@ class Options:
     basic: dict = dataclasses.field(
         default_factory=lambda: {"audio": Decimal("1.00"), "video": Decimal("6.00")})
     timezone: str = "Asia/Kolkata"
+    # What a "minute" is: the increment by which calls are billed.
+    minute: datetime.timedelta = datetime.timedelta(minutes=1)
     stale_after: datetime.timedelta = datetime.timedelta(minutes=10)
     overrun_grace: datetime.timedelta = datetime.timedelta(minutes=2)
     busy_grace: datetime.timedelta = datetime.timedelta(seconds=75)
@@ -54,9 +54,8 @@ class Facts:
         paid = call.coins // self.options.rates[call.call_type]
         return max(paid, 1) if call.coins > 0 else 0
 
-    @staticmethod
-    def started(call, moment):
-        return max(0, (moment - call.start) // MINUTE + 1)
+    def started(self, call, moment):
+        return max(0, (moment - call.start) // self.options.minute + 1)
 
     def balances_near(self, user_id, moment):
         """Every balance that the wallet had around the moment."""

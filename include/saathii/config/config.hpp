@@ -38,6 +38,8 @@ struct Redis {
 struct Rates {
   std::int64_t audio = 10;
   std::int64_t video = 60;
+  /// What is called a minute of a call wherever it is charged or earned.
+  Duration increment = std::chrono::minutes{1};
 };
 
 /// One badge: from how much talk time of the day before, and what it earns.

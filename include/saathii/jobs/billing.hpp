@@ -19,9 +19,6 @@
 
 namespace saathii::jobs::billing {
 
-/// minute_length as a parameter for PostgreSQL.
-[[nodiscard]] std::string minute_interval();
-
 /// Settings that both jobs have; each in its own table.
 [[nodiscard]] config::Setting stale_after_setting();
 [[nodiscard]] config::Setting catch_up_setting();
@@ -51,10 +48,11 @@ struct Ended {
   std::int64_t earned_paise = 0;
 };
 
-/// Makes the configured rates hold for minutes that start from T on, if they
-/// differ from those known, and returns all that ever held.
-[[nodiscard]] Rates record_rates(postgres::Session& session, Instant moment,
-                                 const config::Rates& configured);
+/// Makes the configured rates hold for minutes, and the configured increment for
+/// calls, that start from T on, if they differ from those known, and returns all
+/// that ever held.
+[[nodiscard]] Tariff record_tariff(postgres::Session& session, Instant moment,
+                                   const config::Rates& configured);
 
 /// Calls of rows that hold: call_id, user_id, listener_id, call_type, the start in
 /// microseconds since 1970, coins_spent.
@@ -88,7 +86,7 @@ using WaitTimes = std::unordered_map<int, int>;
 /// made to be what it should. Throws std::runtime_error if a wallet would fall
 /// below 0 because something else took its coins, for all its locks.
 [[nodiscard]] Charges charge(postgres::Session& session, pqxx::transaction_base& transaction,
-                             std::vector<Call> calls, const Rates& rates, const Terms& terms,
+                             std::vector<Call> calls, const Tariff& tariff, const Terms& terms,
                              const WaitTimes& known_wait_times = {});
 
 /// Writes down what the API had taken for calls that are about to end and were
@@ -105,7 +103,7 @@ struct Taken {
 /// each one's end, as far as the balance goes. Returns what was charged.
 Taken charge_until_end(postgres::Session& session, pqxx::transaction_base& transaction,
                        const std::vector<Call>& calls, const std::vector<Ending>& endings,
-                       const Rates& rates, const Terms& terms);
+                       const Tariff& tariff, const Terms& terms);
 
 /// Gives back what was charged for minutes that start after the end; returns the coins.
 std::int64_t refund(postgres::Session& session, pqxx::transaction_base& transaction,

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <chrono>
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,29 +17,47 @@
 
 namespace saathii::jobs::billing {
 
-/// How long the "minute" of a charge is.
-inline constexpr std::chrono::seconds minute_length{60};
-
-/// The coins of a started minute of one call type: what holds from when on.
-class RateLine {
+/// What holds from when on.
+template <typename Value>
+class Timeline {
  public:
   /// Later than all before; the first holds for all that came before it, too.
-  void add(Instant valid_from, std::int64_t coins);
-  [[nodiscard]] std::int64_t at(Instant moment) const;
-  [[nodiscard]] std::int64_t latest() const { return rates_.back().coins; }
-  [[nodiscard]] Instant latest_since() const { return rates_.back().valid_from; }
-  [[nodiscard]] std::int64_t highest() const;
+  void add(Instant valid_from, Value value) { entries_.push_back({valid_from, value}); }
+  [[nodiscard]] bool empty() const { return entries_.empty(); }
+  [[nodiscard]] Value at(Instant moment) const {
+    auto entry = entries_.rbegin();
+    while (entry != std::prev(entries_.rend()) && entry->valid_from > moment) {
+      ++entry;
+    }
+    return entry->value;
+  }
+  [[nodiscard]] Value latest() const { return entries_.back().value; }
+  [[nodiscard]] Instant latest_since() const { return entries_.back().valid_from; }
+  [[nodiscard]] Value highest() const {
+    return std::ranges::max_element(entries_, {}, &Entry::value)->value;
+  }
+  [[nodiscard]] Value lowest() const {
+    return std::ranges::min_element(entries_, {}, &Entry::value)->value;
+  }
 
  private:
-  struct Rate {
+  struct Entry {
     Instant valid_from;
-    std::int64_t coins;
+    Value value;
   };
-  std::vector<Rate> rates_;
+  std::vector<Entry> entries_;
 };
 
-/// By call type. A call of a type that is not among them is not charged.
-using Rates = std::map<std::string, RateLine, std::less<>>;
+/// The coins of a started minute of one call type, by the moment in which it starts.
+using RateLine = Timeline<std::int64_t>;
+
+struct Tariff {
+  /// By call type. A call of a type that is not among them is not charged.
+  std::map<std::string, RateLine, std::less<>> rates;
+  /// How long a "minute" is: the increment by which calls are billed, by the
+  /// moment in which the call starts. A call keeps its own to its end.
+  Timeline<Duration> minutes;
+};
 
 /// An ongoing call.
 struct Call {
@@ -120,7 +139,7 @@ struct Bill {
 /// nothing to pay from. Calls of unknown type are left out of the bill.
 /// Throws std::runtime_error for a call that claims more paid minutes than a
 /// ledger should ever hold, or would need so many waived ones.
-[[nodiscard]] Bill price(const std::vector<Call>& calls, const Wallets& wallets, const Rates& rates,
-                         const Terms& terms);
+[[nodiscard]] Bill price(const std::vector<Call>& calls, const Wallets& wallets,
+                         const Tariff& tariff, const Terms& terms);
 
 }  // namespace saathii::jobs::billing

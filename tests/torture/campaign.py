@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+"""Bills calls under fire: faults at random, from a seed, and a recount after each round.
+
+A real PostgreSQL, a real Redis, one or more saathiid, and people who call. A round is
+a number of faults, one after the other, while people go on; then everything is there
+again, nobody acts, the jobs do what is due, and all ten invariants are recounted from
+the tables and the API's own log by code that the jobs do not share. The first
+violation ends the campaign, and leaves its folder behind.
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import pathlib
+import random
+import signal
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+for folder in (HERE.parent / "e2e", HERE.parent / "platform"):
+    sys.path.insert(0, str(folder))
+
+import redis  # noqa: E402
+from faults import FAULTS  # noqa: E402
+from recount import recount  # noqa: E402
+from recount_facts import Options  # noqa: E402
+from recount_tables import Tables  # noqa: E402
+from world import FAKETIME, GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
+
+
+SHOWN_VIOLATIONS = 20
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--faults", default=",".join(FAULTS),
+                        help="names, with commas: " + ", ".join(FAULTS))
+    parser.add_argument("--daemons", type=int, default=2)
+    parser.add_argument("--round", type=int, default=12, metavar="N", help="faults in a round")
+    parser.add_argument("--calls", type=int, default=60, help="ongoing at once")
+    given = parser.parse_args(arguments)
+    given.faults = given.faults.split(",")
+    if not FAKETIME and "clock" in given.faults:
+        print("without the clock: libfaketime is not installed", flush=True)
+        given.faults.remove("clock")
+    unknown = [name for name in given.faults if name not in FAULTS]
+    if unknown:
+        parser.error(f"no fault {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+    return given
+
+
+def options():
+    seconds = lambda length: datetime.timedelta(seconds=length)  # noqa: E731
+    return Options(rates=dict(RATES), minute=seconds(MINUTE_S), stale_after=seconds(STALE_S),
+                   overrun_grace=seconds(GRACE_S), timezone="Asia/Kolkata")
+
+
+def check(world):
+    """The findings that are wrong, and the tables that were looked at."""
+    connection = world.connect()
+    tables = Tables(connection)
+    connection.close()
+    client = redis.Redis(unix_socket_path=str(world.redis.path), decode_responses=True,
+                         socket_timeout=10)
+    findings = recount(tables, options(), client)
+    client.close()
+    return [finding for finding in findings if finding.violations], tables
+
+
+class Campaign:
+    def __init__(self, given):
+        self.given = given
+        self.random = random.Random(given.seed)
+        self.done = collections.Counter()
+        self.rounds = 0
+        self.tables = None
+
+    def run(self, world):
+        """Returns the findings that are wrong: none, if all went well."""
+        until = time.monotonic() + self.given.minutes * 60
+        while True:
+            for _ in range(self.given.round):
+                name = self.random.choice(self.given.faults)
+                FAULTS[name](world, self.random)
+                self.done[name] += 1
+                time.sleep(self.random.uniform(0, 0.6))
+            world.calm()
+            self.rounds += 1
+            wrong, self.tables = check(world)
+            self.tell(world)
+            if wrong or time.monotonic() >= until:
+                return wrong
+            world.go_on()
+
+    def tell(self, world):
+        charges = sum(map(len, self.tables.charges.values()))
+        print(f"round {self.rounds}: {sum(self.done.values())} faults,"
+              f" {len(self.tables.calls)} calls, {charges} charges,"
+              f" {len(self.tables.settlements)} settlements,"
+              f" {sum(instance.starts for instance in world.instances)} starts", flush=True)
+
+
+def summary(campaign, world, wrong):
+    return {
+        "seed": campaign.given.seed,
+        "rounds": campaign.rounds,
+        "faults": dict(sorted(campaign.done.items())),
+        "people": world.people.counts,
+        "calls": len(campaign.tables.calls),
+        "charges": sum(map(len, campaign.tables.charges.values())),
+        "settlements": len(campaign.tables.settlements),
+        "violations": sum(len(finding.violations) for finding in wrong),
+    }
+
+
+def main(arguments=None):
+    given = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    campaign = Campaign(given)
+    keep = True
+    world = World()
+    try:
+        if not world.is_small_disk and "disk-full" in given.faults:
+            print("without a full disk: no file system can be mounted here", flush=True)
+            given.faults.remove("disk-full")
+        world.start(given.daemons, given.seed, given.calls)
+        wrong = campaign.run(world)
+        print(json.dumps(summary(campaign, world, wrong)), flush=True)
+        for finding in wrong:
+            for text in finding.violations[:SHOWN_VIOLATIONS]:
+                print(f"invariant {finding.number}: {text}")
+        keep = bool(wrong)
+        return 1 if wrong else 0
+    except KeyboardInterrupt:
+        keep = False
+        return 130
+    finally:
+        world.stop()
+        if keep:
+            print(f"what is left is in {world.folder}", file=sys.stderr)
+        else:
+            world.remove()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The stage of a campaign: servers, daemons that are started again like a service,
+a proxy between each daemon and each server, and the platform's API."""
+
+import glob
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import psycopg2
+
+from people import People
+from platform_api import PlatformApi
+from proxy import Proxy
+from support import PROGRAM, SOURCE, Postgres, Redis, environment, wait_until
+
+DISK_BYTES = 700 * 1024 * 1024
+MINUTE_S = 3
+STALE_S = 60
+GRACE_S = 10
+RATES = {"audio": 10, "video": 60}
+
+CONFIG = """
+[postgres]
+url = "{database}"
+connect_timeout = "2s"
+statement_timeout = "5s"
+lock_timeout = "1s"
+tcp_user_timeout = "3s"
+[redis]
+url = "{redis}"
+[service]
+drain_timeout = "2s"
+[rates]
+increment = "{minute}s"
+[jobs.coin_deduction]
+every = "1s"
+timeout = "8s"
+stale_after = "{stale}s"
+batch_size = {batch_size}
+retry_backoff = "100ms"
+retry_backoff_cap = "500ms"
+[jobs.presence_cleanup]
+every = "2s"
+[jobs.call_cleanup]
+every = "3s"
+timeout = "8s"
+grace = "{grace}s"
+stale_after = "{stale}s"
+[jobs.badge_assignment]
+every = "15s"
+[jobs.log_rotation]
+every = "10s"
+folders = ["{logs}"]
+"""
+
+
+FAKETIME = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
+
+
+def clock_environment(file):
+    """For a process whose wall clock is set by a file; without libfaketime it is true."""
+    if not FAKETIME:
+        return {}
+    return {"LD_PRELOAD": FAKETIME[0], "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+
+
+class Instance:
+    """One saathiid behind proxies of its own. What ends is started again."""
+
+    def __init__(self, world, number):
+        self.world = world
+        self.folder = world.folder / f"d{number}"
+        self.folder.mkdir(mode=0o755)
+        (self.folder / "pg").mkdir(mode=0o755)
+        self.config = self.folder / "saathiid.toml"
+        self.postgres = Proxy(self.folder / "pg/.s.PGSQL.5432",
+                              world.postgres.folder / ".s.PGSQL.5432")
+        self.redis = Proxy(self.folder / "redis.sock", world.redis.path)
+        self.write_config()
+        self.log = (world.folder / f"saathiid-{number}.log").open("a")
+        self.wanted = True
+        self.may_run = threading.Event()
+        self.may_run.set()
+        self.starts = 0
+        self.clock = self.folder / "clock"
+        self.set_clock(0)
+        self.env = clock_environment(self.clock)
+        self.process = None
+        self.lock = threading.Lock()
+        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self.supervisor.start()
+
+    def write_config(self, batch_size=5000):
+        self.config.write_text(CONFIG.format(
+            database=f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
+            redis=f"unix://{self.folder}/redis.sock", minute=MINUTE_S, stale=STALE_S,
+            grace=GRACE_S, batch_size=batch_size, logs=self.world.logs))
+
+    def set_clock(self, ahead_s):
+        """What its clock is ahead of the true time, in seconds; at once."""
+        fresh = self.clock.with_suffix(".new")
+        fresh.write_text(f"{ahead_s:+d}\n")
+        fresh.rename(self.clock)
+
+    def _supervise(self):
+        while True:
+            self.may_run.wait()
+            if not self.wanted:
+                return
+            with self.lock:
+                # It ends with the campaign, even one that is killed.
+                self.process = subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "KILL", PROGRAM, "--config", str(self.config)],
+                    stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                    env=environment(**self.env))
+                self.starts += 1
+            self.process.wait()
+            time.sleep(0.2)
+
+    def signal(self, number):
+        with self.lock:
+            if self.process is not None and self.process.poll() is None:
+                self.process.send_signal(number)
+
+    def halt(self):
+        """Stops it as an operator does; returns its exit code."""
+        self.may_run.clear()
+        self.signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def stop(self):
+        self.wanted = False
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        self.may_run.set()
+        self.supervisor.join(60)
+        self.signal(signal.SIGKILL)
+        self.postgres.close()
+        self.redis.close()
+        self.log.close()
+
+
+class World:
+    """Owns everything; stop() leaves nothing behind."""
+
+    def __init__(self):
+        # Short, because a socket's path must fit in 107 bytes.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="saathii-t-", dir="/tmp"))
+        self.is_small_disk = os.geteuid() == 0 and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "torture", str(self.folder)],
+            check=False, capture_output=True).returncode == 0
+        self.folder.chmod(0o755)
+        self.logs = self.folder / "logs"
+        self.logs.mkdir()
+        self.instances = []
+        self.people = None
+        self.postgres = Postgres(self.folder)
+        self.redis = Redis(self.folder)
+
+    def start(self, daemons, seed, live_calls):
+        self.postgres.start()
+        self.redis.start()
+        self.database = self.postgres.create("torture")
+        self.migrate()
+        self.people = People(self.api, seed, live_calls)
+        self.people.prepare()
+        for number in range(1, daemons + 1):
+            self.instances.append(Instance(self, number))
+        self.people.start()
+
+    def migrate(self):
+        config = self.folder / "owner.toml"
+        config.write_text(CONFIG.format(
+            database=self.database, redis=self.redis.url(), minute=MINUTE_S, stale=STALE_S,
+            grace=GRACE_S, batch_size=1, logs=self.logs))
+        subprocess.run([PROGRAM, "--config", str(config), "--migrate"], check=True,
+                       env=environment(), stdout=subprocess.DEVNULL)
+        self.postgres.query((SOURCE / "deploy/saathiid-role.sql").read_text(), "torture")
+
+    def api(self):
+        """A connection of the platform's own, past every proxy."""
+        return PlatformApi(self.database, self.redis.url(), RATES["audio"], RATES["video"])
+
+    def connect(self):
+        return psycopg2.connect(self.database, application_name="campaign")
+
+    def runs_since(self, moment):
+        """How many runs of each job that charges or ends began after the moment, and succeeded."""
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT job, count(*) FROM saathii_tasks.job_run WHERE outcome = 'succeeded'"
+                    # Of a daemon whose clock is right: one that was ahead has began later, too.
+                    " AND started_at > %s AND abs(extract(epoch FROM recorded_at - finished_at)) < 5"
+                    " AND job IN ('coin_deduction', 'call_cleanup', 'presence_cleanup')"
+                    " GROUP BY job", (moment,))
+                return dict(cursor.fetchall())
+        finally:
+            connection.close()
+
+    def now(self):
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT clock_timestamp()")
+                return cursor.fetchone()[0]
+        finally:
+            connection.close()
+
+    def calm(self):
+        """Nobody acts any more; the jobs do all that is due, and the daemons stop."""
+        self.people.pause()
+        for instance in self.instances:
+            instance.set_clock(0)
+        began = self.now()
+
+        def settled():
+            runs = self.runs_since(began)
+            return (runs.get("coin_deduction", 0) >= 3 and runs.get("call_cleanup", 0) >= 2
+                    and runs.get("presence_cleanup", 0) >= 1)
+
+        wait_until("the jobs to have done what is due", settled)
+        for instance in self.instances:
+            instance.halt()
+
+    def go_on(self):
+        for instance in self.instances:
+            instance.may_run.set()
+        self.people.go_on()
+
+    def stop(self):
+        if self.people is not None:
+            self.people.stop()
+        for instance in self.instances:
+            instance.stop()
+        self.postgres.stop(signal.SIGQUIT)
+        self.redis.stop()
+
+    def remove(self):
+        if self.is_small_disk:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
