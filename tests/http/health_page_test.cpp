@@ -36,7 +36,7 @@ TEST_CASE("health page: every check stands there, also when all is well") {
     CHECK(check.at("level") == "ok");
     CHECK(check.at("message") == "");
   }
-  const json& charge = check_named(page, "job charge");
+  const json charge = check_named(page, "job charge");
   CHECK(charge.at("state") == "waiting");
   CHECK(charge.at("next_run") == "2026-11-22T09:01:00Z");
   CHECK(charge.at("last_success") == "2026-11-22T09:00:00.500000Z");
