@@ -89,6 +89,9 @@ void check_redis(std::string_view url) {
 
 /// A password in its place, with anything else behind it.
 void check_secret(std::string_view rest) {
+  if (has_secret(rest)) {
+    return;  // there, in a host's place, it is none
+  }
   for (const std::string_view scheme : {"postgresql://u:", "redis://u:", "redis://:", "unix://:",
                                         "postgresql+asyncpg://u:", "rediss://u:", "mysql://u:"}) {
     const auto url = std::string(scheme).append(secret).append(rest);
