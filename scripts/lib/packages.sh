@@ -1,22 +1,24 @@
 # shellcheck shell=bash
 # Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
 # Source it, then call: saathii_install_packages build, or
-# saathii_install_packages tools for what the checks of --full need as well, or
+# saathii_install_packages tools for what the checks of --full need as well,
+# saathii_install_packages fuzz for what scripts/fuzz needs, alone, or
 # saathii_install_packages package for what making a Debian package needs, alone
 #
 # Only what is missing is installed, as root or through sudo. Installing a
 # server package normally starts that server and makes a database cluster: both
 # are held back here, and what holds them back is put away again.
 
-# saathii_package_list build|tools [DEBIAN_VERSION]: for this system, or another.
+# saathii_package_list build|tools|fuzz|package [DEBIAN_VERSION]: for this system, or another.
 saathii_package_list() {
-  local version=${2:-} boost=libboost-dev
+  local version=${2:-} boost=libboost-dev sanitizers=libclang-rt-19-dev
   if [[ -z $version && -r /etc/os-release ]]; then
     version=$(. /etc/os-release && if [[ ${ID:-} == debian ]]; then printf '%s' "${VERSION_ID:-}"; fi)
   fi
   # Debian 12's default Boost, 1.74, is too old; it has 1.81 beside it.
   if [[ $version == 12 ]]; then
     boost=libboost1.81-dev
+    sanitizers=libclang-rt-14-dev
   fi
   printf '%s\n' g++ cmake ninja-build ccache pkg-config "$boost" \
     libtomlplusplus-dev libspdlog-dev libfmt-dev libpqxx-dev libhiredis-dev libsystemd-dev \
@@ -24,6 +26,11 @@ saathii_package_list() {
     libsdbus-c++-dev libsdbus-c++-bin prometheus-cpp-dev libcurl4-openssl-dev
   if [[ ${1:-} == package ]]; then
     printf '%s\n' dpkg-dev file
+    return
+  fi
+  if [[ ${1:-} == fuzz ]]; then
+    # Of the version that the package clang stands for.
+    printf '%s\n' clang "$sanitizers" tzdata
     return
   fi
   printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata openssl \

@@ -14,6 +14,10 @@ using namespace std::chrono_literals;
 
 constexpr Duration longest = std::chrono::days{36'525};
 
+/// What four digits of a year hold, and PostgreSQL has: there is no year 0.
+constexpr Instant first_written = std::chrono::sys_days{std::chrono::year{1} / 1 / 1};
+constexpr Instant end_of_written = std::chrono::sys_days{std::chrono::year{10'000} / 1 / 1};
+
 struct Unit {
   std::string_view name;
   Duration length;
@@ -159,8 +163,13 @@ std::optional<Instant> parse_iso8601(std::string_view text) {
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) {
     return std::nullopt;
   }
-  return Instant{std::chrono::sys_days{date}} + std::chrono::hours{hour} +
-         std::chrono::minutes{minute} + std::chrono::seconds{second} + fraction - offset;
+  const Instant moment = Instant{std::chrono::sys_days{date}} + std::chrono::hours{hour} +
+                         std::chrono::minutes{minute} + std::chrono::seconds{second} + fraction -
+                         offset;
+  if (moment < first_written || moment >= end_of_written) {
+    return std::nullopt;
+  }
+  return moment;
 }
 
 std::optional<Duration> parse_duration(std::string_view text) {

@@ -8,6 +8,10 @@
 
 #define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
+// Nothing here nests deeper than a list in a table.
+#define TOML_MAX_NESTED_VALUES 8
+// It asserts what it then goes on to refuse, as it does for "[/x]".
+#define TOML_ASSERT(expr) static_assert(true)
 #include <toml++/toml.h>
 
 namespace saathii::config {
@@ -15,6 +19,9 @@ namespace {
 
 constexpr std::size_t longest_quote_bytes = 60;
 constexpr std::size_t longest_scheme_bytes = 20;
+/// Tables nest by dots without a bound of the library's, and their destructors by
+/// recursion. A name ends with its line.
+constexpr std::ptrdiff_t most_dots_in_line = 200;
 
 Position begin_of(const toml::source_region& source) {
   return {source.begin.line, source.begin.column};
@@ -109,6 +116,19 @@ std::string escape(std::string_view text) {
   return out;
 }
 
+/// The first such line, from 1, that is more than a comment; 0 if there is none.
+std::uint32_t line_with_many_dots(std::string_view text) {
+  for (std::uint32_t line = 1; !text.empty(); ++line) {
+    const auto end = text.find('\n');
+    const auto words = text.substr(0, end);
+    const auto begin = words.find_first_not_of(" \t");
+    const bool is_comment = begin != std::string_view::npos && words[begin] == '#';
+    if (!is_comment && std::count(words.begin(), words.end(), '.') > most_dots_in_line) return line;
+    text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
+  }
+  return 0;
+}
+
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
 
 }  // namespace
@@ -131,6 +151,11 @@ std::string quote(std::string_view text) {
 std::string describe(const Node& node) { return std::visit(Describe{}, node.value); }
 
 std::optional<Problem> read_document(std::string_view text, std::string_view name, Table& root) {
+  if (const auto line = line_with_many_dots(text); line != 0) {
+    return Problem{std::string(name), line, 1,
+                   "found more than " + std::to_string(most_dots_in_line) +
+                       " dots; allowed: names of a few parts, such as jobs.x.timeout"};
+  }
   const auto result = toml::parse(text);
   if (!result) {
     const auto& error = result.error();

@@ -44,6 +44,8 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
 enum class Reach { loopback, beyond, no_address };
 
 Reach reach_of(const std::string& host, bool is_v6) {
+  // inet_pton() reads no further than that.
+  if (host.find('\0') != std::string::npos) return Reach::no_address;
   if (is_v6) {
     in6_addr address{};
     if (inet_pton(AF_INET6, host.c_str(), &address) != 1) return Reach::no_address;

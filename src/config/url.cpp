@@ -324,7 +324,13 @@ std::string with_parameter(std::string url, std::string_view name, std::string_v
   const auto begin = url.find("://") + 3;
   const auto at = url.find('@', begin);
   const auto place = at < url.find('/', begin) ? at : begin;
-  url += url.find('?', place) == std::string::npos ? '?' : '&';
+  const auto query = url.find('?', place);
+  if (query == std::string::npos) {
+    url += '?';
+  } else if (query + 1 != url.size() && !url.ends_with('&')) {
+    // An empty parameter, as between "?&" or "&&", is none to libpq.
+    url += '&';
+  }
   url += name;
   url += '=';
   for (const char c : value) {

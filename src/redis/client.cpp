@@ -12,6 +12,7 @@
 #include <ctime>
 #include <stdexcept>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "saathii/base/errors.hpp"
@@ -23,6 +24,8 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::size_t max_commands_on_wire = 1000;
+/// Far more than any answer to us: the memory is taken as soon as a list begins.
+constexpr std::int64_t max_items_of_list = 1 << 20;
 constexpr milliseconds first_backoff{500};
 constexpr milliseconds backoff_cap{5000};
 
@@ -67,6 +70,32 @@ struct FreeReply {
   void operator()(redisReply* reply) const noexcept { freeReplyObject(reply); }
 };
 using RawReply = std::unique_ptr<redisReply, FreeReply>;
+
+using ReplyMaker = std::remove_pointer_t<decltype(redisReader::fn)>;
+
+/// What hiredis itself makes replies with.
+ReplyMaker& usual_maker() {
+  static ReplyMaker maker{};
+  return maker;
+}
+
+/// hiredis' versions differ in the type of `items`.
+template <typename Count>
+void* make_list(const redisReadTask* task, Count items) {
+  if (static_cast<std::int64_t>(items) > max_items_of_list) return nullptr;
+  return usual_maker().createArray(task, items);
+}
+
+/// A server, or what else is at its address, may announce billions of items.
+void bound_lists(redisReader& reader) {
+  static ReplyMaker bounded = [&] {
+    usual_maker() = *reader.fn;
+    ReplyMaker maker = *reader.fn;
+    maker.createArray = make_list;
+    return maker;
+  }();
+  reader.fn = &bounded;
+}
 
 /// hiredis bounds how deep lists nest.
 Reply convert(const redisReply& raw) {
@@ -206,6 +235,7 @@ void Client::greet() {
                                        : redisConnectUnixNonBlock(address_.path.c_str()));
   if (!context_) throw std::bad_alloc();
   if (context_->err != 0) throw Failure(std::string("cannot connect: ") + context_->errstr);
+  bound_lists(*context_->reader);
   fcntl(context_->fd, F_SETFD, FD_CLOEXEC);
   if (wait_for(context_->fd, POLLOUT, begun + settings_.connect_timeout) == 0) {
     throw Failure("cannot connect: no answer within " + format_duration(settings_.connect_timeout));
@@ -284,7 +314,10 @@ void Client::exchange(std::size_t expected, Steady::time_point begun, Duration l
   int written = 0;
   while (replies.size() < expected) {
     void* raw = nullptr;
-    if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) throw Failure(context_->errstr);
+    if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) {
+      throw Failure(context_->err == REDIS_ERR_OOM ? "answers more than there is room for"
+                                                   : context_->errstr);
+    }
     if (raw != nullptr) {
       replies.push_back(convert(*RawReply(static_cast<redisReply*>(raw))));
       continue;

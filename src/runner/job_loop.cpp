@@ -657,20 +657,6 @@ Duration JobLoop::elapsed_since(SteadyTime began) const {
   return std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
 }
 
-std::string_view to_string(JobView::State state) {
-  switch (state) {
-    case JobView::State::waiting:
-      return "waiting";
-    case JobView::State::running:
-      return "running";
-    case JobView::State::retrying:
-      return "retrying";
-    case JobView::State::stuck:
-      break;
-  }
-  return "stuck";
-}
-
 std::uint64_t jitter_seed(std::string_view job) {
   std::uint64_t hash = 14695981039346656037U;  // FNV-1a
   for (const char letter : job) {

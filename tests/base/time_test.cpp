@@ -36,6 +36,7 @@ TEST_CASE("RFC 3339 is read to the microsecond") {
       {"2024-02-29T23:59:59Z", "2024-02-29T23:59:59Z"},
       {"1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z"},
       {"9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"},
+      {"0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"},
   };
   for (const Case& c : cases) {
     INFO(c.text);
@@ -72,6 +73,11 @@ TEST_CASE("what is not RFC 3339 is refused") {
       "26-11-22T00:01:00Z",
       "2026-1-22T00:01:00Z",
       "+026-11-22T00:01:00Z",
+      // Years of UTC that four digits do not hold, or PostgreSQL has not.
+      "0000-12-31T23:59:59Z",
+      "0000-01-01T00:00:00+05:30",
+      "0001-01-01T00:00:00+05:30",
+      "9999-12-31T23:59:59-05:30",
   };
   for (const char* text : cases) {
     INFO(text);

@@ -414,6 +414,28 @@ TEST_CASE("what is not TOML, and duplicate keys") {
          {"f:3:1: not TOML: Error while parsing table header: cannot redefine existing table "
           "'rates'"}},
         "[rates]\n[log]\n[rates]\n");
+  check({"no name",
+         "",
+         {"f:1:2: not TOML: Error while parsing key: expected bare key starting character or "
+          "string delimiter, saw '/'"}},
+        "[/rates]\n");
+}
+
+TEST_CASE("what nests deeper than any setting is refused, not descended into") {
+  // Not by check(), which would print all of it.
+  const auto problem = [](const std::string& toml) {
+    const auto loaded = config::parse(toml, "f", kinds(), no_environment());
+    return loaded.problems.size() == 1 ? loaded.problems[0].to_string() : "";
+  };
+  std::string name = "a";
+  for (int i = 0; i < 500'000; ++i) name += ".a";
+  const std::string dots =
+      ":1: found more than 200 dots; allowed: names of a few parts, such as jobs.x.timeout";
+  CHECK(problem("# " + name + "\n" + name + " = 1\n") == "f:2" + dots);
+  CHECK(problem("[" + name + "]") == "f:1" + dots);
+  const std::string opened(100, '[');
+  CHECK(problem("x = " + opened + std::string(100, ']')).find("depth of 8") != std::string::npos);
+  CHECK(problem(url_line + "x = [[1]]").find("unknown key \"x\"") != std::string::npos);
 }
 
 TEST_CASE("all problems at once, in the file's order") {

@@ -116,6 +116,10 @@ TEST_CASE("a parameter is added to a URL whatever is in it") {
   CHECK(with("postgresql://") == "postgresql://?password=" + encoded);
   CHECK(with("postgresql:///db?options=a/b@c").ends_with("a/b@c&password=" + encoded));
   CHECK(postgres(with("postgresql://")).starts_with("ok "));
+  // Behind a query that is empty or ends with '&', libpq takes no second separator.
+  CHECK(with("postgresql://h/db?") == "postgresql://h/db?password=" + encoded);
+  CHECK(with("postgresql://h/db?port=1&") == "postgresql://h/db?port=1&password=" + encoded);
+  CHECK(postgres(with("postgresql://h/db?port=1&")).starts_with("ok "));
 }
 
 TEST_CASE("masked URLs keep all but the passwords") {

@@ -153,6 +153,14 @@ TEST_CASE("a server that trickles is cut off by one limit for the whole exchange
   CHECK(failure_of(other) != "(no failure)");
 }
 
+TEST_CASE("a list of more items than any answer has is not made room for") {
+  ScriptedServer server("*2000000000\r\n:1\r\n", ScriptedServer::Then::silence);
+  ServerState state("redis");
+  Client client(patient(server.url()), state);
+  CHECK(failure_of(client) ==
+        "redis at " + server.socket() + ": answers more than there is room for");
+}
+
 TEST_CASE("a restart is a new generation, and no call is lost by it") {
   RedisServer server;
   ServerState state("redis");

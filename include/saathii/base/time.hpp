@@ -23,7 +23,8 @@ using Instant = std::chrono::sys_time<std::chrono::microseconds>;
 
 /// Reads RFC 3339: a date, 'T' or a space, a time with optional fraction, and
 /// an offset ("Z", "+05:30") that must be present. A fraction of more than six
-/// digits is cut off. Nothing for anything else.
+/// digits is cut off. Nothing for anything else, nor for a moment outside of the
+/// years 1 to 9999 of UTC, which to_iso8601() could not write.
 [[nodiscard]] std::optional<Instant> parse_iso8601(std::string_view text);
 
 /// Reads a duration with units, largest first, each at most once: "90s",
