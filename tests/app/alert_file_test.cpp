@@ -62,7 +62,7 @@ TEST_CASE("a file of alerts that makes no sense is told of, and alerts start ane
     std::ofstream(path) << text;
     const CaptureStderr log;
     CHECK(AlertFile(StateFile(path)).load().empty());
-    CHECK_THAT(log.text(), Catch::Matchers::Contains("alerts.json cannot be read"));
+    CHECK_THAT(log.text(), Catch::Matchers::ContainsSubstring("alerts.json cannot be read"));
   }
   std::filesystem::remove(path);
   std::filesystem::create_directory(path);
@@ -94,7 +94,7 @@ TEST_CASE("alerts that cannot be saved are told of, and saved with the next call
     const CaptureStderr log;
     bench.keeper.keep(both);
     bench.run();
-    CHECK_THAT(log.text(), Catch::Matchers::Contains("nobody may hear of the end"));
+    CHECK_THAT(log.text(), Catch::Matchers::ContainsSubstring("nobody may hear of the end"));
   }
   std::filesystem::remove(bench.path);
   bench.keeper.keep(both);

@@ -41,13 +41,15 @@ TEST_CASE("a file that cannot even be looked for pauses nothing, and is told of"
   std::filesystem::create_symlink(path, path);
   const CaptureStderr log;
   CHECK(PauseFile(StateFile(path)).load().empty());
-  CHECK_THAT(log.text(), Catch::Matchers::Contains("so no job is paused: Too many levels"));
+  CHECK_THAT(log.text(),
+             Catch::Matchers::ContainsSubstring("so no job is paused: Too many levels"));
 }
 
 TEST_CASE("a file that cannot be written says what that means, and leaves the old one") {
   const test::TempFolder folder;
   const PauseFile file(StateFile(folder.path() / "gone" / "paused.json"));
-  CHECK_THROWS_WITH(file.save({}), Catch::Matchers::Contains("holds until the next restart only"));
+  CHECK_THROWS_WITH(file.save({}),
+                    Catch::Matchers::ContainsSubstring("holds until the next restart only"));
 }
 
 TEST_CASE("without a state folder nothing is kept") {
