@@ -75,10 +75,9 @@ constexpr std::uint32_t most_rows = 10'000;
 constexpr std::uint32_t most_entries = 1000;
 
 std::vector<std::string_view> outcomes() {
-  std::vector<std::string_view> words;
-  for (const schedule::Outcome each : schedule::outcomes) {
-    words.push_back(schedule::to_string(each));
-  }
+  std::vector<std::string_view> words(schedule::outcomes.size());
+  std::transform(schedule::outcomes.begin(), schedule::outcomes.end(), words.begin(),
+                 [](schedule::Outcome each) { return schedule::to_string(each); });
   return words;
 }
 
