@@ -57,10 +57,9 @@ void require_between(const char* argument, std::uint64_t value, std::uint64_t le
 
 void require_outcome(const std::string& outcome) {
   require_name("outcome", outcome);
-  std::vector<std::string_view> known;
-  for (const schedule::Outcome each : schedule::outcomes) {
-    known.push_back(schedule::to_string(each));
-  }
+  std::vector<std::string_view> known(schedule::outcomes.size());
+  std::transform(schedule::outcomes.begin(), schedule::outcomes.end(), known.begin(),
+                 [](schedule::Outcome each) { return schedule::to_string(each); });
   if (!outcome.empty() && std::find(known.begin(), known.end(), outcome) == known.end()) {
     throw Refusal("InvalidArgument", fmt::format("there is no outcome \"{}\"; {}", outcome,
                                                  config::suggest(outcome, known, "outcomes")));
