@@ -120,8 +120,12 @@ TEST_CASE("a command inherits no descriptor, no signal's mask and no signal that
   ::close(leaked);
   std::signal(SIGPIPE, before);
   CHECK(folder.text("fds") == "0\n1\n2\n3\n");  // 3 is that of ls
-  // All but the two that glibc keeps for itself.
-  CHECK(folder.text("signals") == "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n");
+  // The two that glibc keeps for itself may be ignored: that of Debian 12 does so.
+  std::string signals = folder.text("signals");
+  if (const auto own = signals.find("180000000"); own != std::string::npos) {
+    signals.replace(own, 3, "000");
+  }
+  CHECK(signals == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
   CHECK(folder.text("leads") == "1\n");
 }
 

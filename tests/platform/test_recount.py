@@ -133,7 +133,8 @@ class RecountCase(unittest.TestCase):
 
     def ran(self):
         self.execute("INSERT INTO saathii_tasks.job_run (job, scheduled_at, last_scheduled_at,"
-                     " outcome, started_at) SELECT 'coin_deduction', now, now, 'succeeded', now"
+                     " outcome, started_at, finished_at)"
+                     " SELECT 'coin_deduction', now, now, 'succeeded', now, now"
                      " FROM clock_timestamp() AS now")
 
     def wrong(self):
