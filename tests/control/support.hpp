@@ -332,17 +332,17 @@ class FakePolkit final
   void CheckAuthorization(sdbus::Result<Result>&& result, Subject subject, std::string action_id,
                           std::map<std::string, std::string> details, std::uint32_t flags,
                           std::string cancellation_id) override {
-    const Says says = state.get().says;
-    if (says == Says::nothing) {
-      const std::scoped_lock lock(mutex_);
-      unanswered_.push_back(std::move(result));
-    }
+    Says says = Says::nothing;
+    const std::scoped_lock lock(mutex_);  // who sees the question finds what is not answered
     state.change([&](State& s) {
+      says = s.says;
       s.questions.push_back(
           {std::get<0>(subject) + " " + std::get<1>(subject).at("name").get<std::string>(),
            action_id, cancellation_id, flags});
     });
-    if (says != Says::nothing) {
+    if (says == Says::nothing) {
+      unanswered_.push_back(std::move(result));
+    } else {
       result.returnResults(Result{says == Says::yes, says == Says::password, details});
     }
   }
