@@ -166,6 +166,12 @@ asio::awaitable<void> LedgerKeeper::back_off(Call failure, log::Message id, std:
   }
 }
 
+/// A try that began before close() is followed by one more, unless its server is
+/// down: that one would take as long again, and find it down.
+bool LedgerKeeper::is_last(bool was_closed, Call outcome) const noexcept {
+  return was_closed || (closed_ && outcome == Call::unavailable);
+}
+
 asio::awaitable<void> LedgerKeeper::ask_questions() {
   while (!questions_.empty()) {
     const Question& question = questions_.front();
@@ -175,7 +181,7 @@ asio::awaitable<void> LedgerKeeper::ask_questions() {
     if (outcome == Call::done) {
       question.answer(std::move(past));
       questions_.pop_front();
-    } else if (last_try || (closed_ && outcome == Call::unavailable)) {
+    } else if (is_last(last_try, outcome)) {
       co_return;
     } else {
       co_await back_off(outcome, log::Message::ledger_unwritten, "the past runs cannot be read");
@@ -197,7 +203,7 @@ asio::awaitable<bool> LedgerKeeper::prepare() {
       }
       co_return false;
     }
-    if (last_try || (closed_ && outcome == Call::unavailable)) {
+    if (is_last(last_try, outcome)) {
       co_return false;
     }
     co_await back_off(outcome, log::Message::database_unready,
@@ -253,8 +259,7 @@ asio::awaitable<void> LedgerKeeper::flush() {
   }
   queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()),
                 std::make_move_iterator(batch.end()));
-  // A server that is down now is down at the end, too: another try takes as long again.
-  if (last_try || (closed_ && outcome == Call::unavailable)) {
+  if (is_last(last_try, outcome)) {
     give_up_ = true;
   } else {
     co_await back_off(outcome, log::Message::ledger_unwritten, "the run ledger cannot be written");

@@ -33,7 +33,6 @@ class People:
         self.next_heartbeat = {}
         self.counts = dict.fromkeys(
             ("started", "ended", "topped up", "vanished", "deleted", "refused", "failed"), 0)
-        self.errors = set()
 
     def prepare(self):
         self.api = self.connect()
@@ -78,13 +77,12 @@ class People:
 
     def _run(self):
         while not self.ended:
-            if not self.acting.is_set():
-                # Those who are there stay there: heartbeats go on in a pause.
-                self.resting.set()
-                self._attempt(self._heartbeats)
-            else:
-                self._attempt(self._heartbeats)
+            # Those who are there stay there: heartbeats go on in a pause.
+            self._attempt(self._heartbeats)
+            if self.acting.is_set():
                 self._attempt(self._act)
+            else:
+                self.resting.set()
             time.sleep(STEP_S)
 
     def _attempt(self, do):
@@ -96,9 +94,8 @@ class People:
             self.counts["refused"] += 1
         except redis.RedisError:
             self.counts["failed"] += 1
-        except (psycopg2.Error, OSError) as error:
+        except (psycopg2.Error, OSError):
             self.counts["failed"] += 1
-            self.errors.add(type(error).__name__)
             self._reconnect()
 
     def _reconnect(self):

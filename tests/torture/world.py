@@ -97,10 +97,9 @@ class Instance:
         self.supervisor.start()
 
     def write_config(self, batch_size=5000):
-        self.config.write_text(CONFIG.format(
-            database=f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
-            redis=f"unix://{self.folder}/redis.sock", minute=MINUTE_S, stale=STALE_S,
-            grace=GRACE_S, batch_size=batch_size, logs=self.world.logs))
+        self.config.write_text(self.world.configuration(
+            f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
+            f"unix://{self.folder}/redis.sock", batch_size))
 
     def set_clock(self, ahead_s):
         """What its clock is ahead of the true time, in seconds; at once."""
@@ -174,11 +173,13 @@ class World:
             self.instances.append(Instance(self, number))
         self.people.start()
 
+    def configuration(self, database, redis, batch_size):
+        return CONFIG.format(database=database, redis=redis, minute=MINUTE_S, stale=STALE_S,
+                             grace=GRACE_S, batch_size=batch_size, logs=self.logs)
+
     def migrate(self):
         config = self.folder / "owner.toml"
-        config.write_text(CONFIG.format(
-            database=self.database, redis=self.redis.url(), minute=MINUTE_S, stale=STALE_S,
-            grace=GRACE_S, batch_size=1, logs=self.logs))
+        config.write_text(self.configuration(self.database, self.redis.url(), batch_size=1))
         subprocess.run([PROGRAM, "--config", str(config), "--migrate"], check=True,
                        env=environment(), stdout=subprocess.DEVNULL)
         self.postgres.query((SOURCE / "deploy/saathiid-role.sql").read_text(), "torture")

@@ -109,6 +109,7 @@ class LedgerKeeper {
   boost::asio::awaitable<void> flush();
   boost::asio::awaitable<void> prune();
   boost::asio::awaitable<void> back_off(Call failure, log::Message id, std::string_view what);
+  [[nodiscard]] bool is_last(bool was_closed, Call outcome) const noexcept;
   void give_verdict();
   void make_room();
   void begin_waiting();
