@@ -114,13 +114,15 @@ void Monitor::heartbeat() { judge_soon(); }
 
 /// Many things happen in one turn of the loop: one judgement after them is enough.
 void Monitor::judge_soon() {
-  if (!armed_ || std::exchange(judging_, true)) {
+  if (!armed_) {
     return;
   }
-  asio::post(runner_.loop(), [this] {
-    judging_ = false;
-    judge_now();
-  });
+  if (!std::exchange(judging_, true)) {
+    asio::post(runner_.loop(), [this] {
+      judging_ = false;
+      judge_now();
+    });
+  }
   if (!looking_since_ && !folders_.empty() && std::chrono::steady_clock::now() >= next_look_) {
     looking_since_ = std::chrono::steady_clock::now();
     next_look_ = std::chrono::steady_clock::now() + disk_interval;

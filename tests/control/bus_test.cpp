@@ -71,6 +71,7 @@ TEST_CASE("without a bus the daemon works, says so once, and is there when a bus
     for (int minute = 1; minute <= 5; ++minute) {
       run_a_tick(daemon, work, minute);
     }
+    wait_for(captured, "not on the bus");
     Ear ear(bus.start().address());
     REQUIRE(ear.wait_for_daemon());
     Client client(bus.address());

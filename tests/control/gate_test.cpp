@@ -159,6 +159,7 @@ TEST_CASE("a caller that allows a person to be asked for a password is waited fo
   // Whoever came later and cannot wait is refused by now.
   Waiting impatient(setup.bus.address());
   CHECK_THAT(impatient.error().message, ContainsSubstring("did not answer in time"));
+  REQUIRE(polkit.fake.wait_for_questions(2));  // heard, if later than it was given up
   polkit.fake.allow_unanswered();
   CHECK(patient.error().name.empty());
   const auto questions = polkit.fake.state.get().questions;

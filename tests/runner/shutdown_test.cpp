@@ -166,15 +166,16 @@ TEST_CASE("a database that does not answer at shutdown is broken off") {
 }
 
 TEST_CASE("outcomes that wait for the database are written during shutdown if it is back") {
+  // Refused, not unreachable: a server that is found down during shutdown gets no other try.
   Harness harness;
   harness.options.ledger.backoff = 1h;
   harness.options.ledger.backoff_cap = 1h;
   FakeWork& work = start_busy(harness, false);
   REQUIRE(harness.ledger.state.wait([](const auto& s) { return s.prunes > 0; }));
-  harness.ledger.state.change([](auto& s) { s.down = true; });
+  harness.ledger.state.change([](auto& s) { s.refuses = true; });
   work.release();
   REQUIRE(harness.ledger.state.wait([](const auto& s) { return s.failed_calls > 0; }));
-  harness.ledger.state.change([](auto& s) { s.down = false; });
+  harness.ledger.state.change([](auto& s) { s.refuses = false; });
   harness.runner->stop();
   CHECK(harness.end().exit_code == 0);
   CHECK(harness.ledger.records().size() == 1);
