@@ -82,8 +82,9 @@ ReplyMaker& usual_maker() {
 /// hiredis' versions differ in the type of `items`.
 template <typename Count>
 void* make_list(const redisReadTask* task, Count items) {
-  if (static_cast<std::int64_t>(items) > max_items_of_list) return nullptr;
-  return usual_maker().createArray(task, items);
+  const auto make = usual_maker().createArray;
+  if (make == nullptr || static_cast<std::int64_t>(items) > max_items_of_list) return nullptr;
+  return make(task, items);
 }
 
 /// A server, or what else is at its address, may announce billions of items.
