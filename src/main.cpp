@@ -106,7 +106,8 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
       config.postgres, postgres_state,
       postgres::Election::Options{
           .id = runner::new_run_id(), .instance = options.instance, .lease = config.service.lease},
-      [&](const runner::Leadership& now) { runner.set_leadership(now); });
+      [&](const runner::Leadership& now) { runner.set_leadership(now); },
+      [&] { runner.help_wanted(); });
   for (ServerState* server : {&postgres_state, &redis_state}) {
     server->on_change([&runner, server] {
       runner.server_changed(server->snapshot().state == ServerState::State::up);

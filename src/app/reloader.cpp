@@ -95,7 +95,7 @@ std::vector<runner::JobSpec> make_jobs(const config::Config& config, postgres::P
   std::vector<runner::JobSpec> jobs;
   for (const config::Job& job : config.jobs) {
     if (job.enabled) {
-      jobs.push_back({job, jobs::make_work(job, config, pool, redis_state)});
+      jobs.push_back(jobs::make_spec(job, config, pool, redis_state));
     }
   }
   return jobs;

@@ -18,6 +18,7 @@
 #include "saathii/jobs/isolate.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/jobs/moment.hpp"
+#include "saathii/jobs/shares.hpp"
 #include "saathii/log/log.hpp"
 #include "saathii/postgres/array.hpp"
 #include "saathii/postgres/interval.hpp"
@@ -28,6 +29,13 @@ namespace {
 
 /// Beyond so many callers that cannot be charged alone, the fault is not theirs.
 constexpr int max_failed_callers = 20;
+
+/// Of a run that other instances take a share of, for each session that works on it:
+/// more than one, so that who is slow holds up little.
+constexpr std::int64_t slices_per_session = 4;
+constexpr std::int64_t max_slices = 256;
+/// The leader looks so often whether the helpers are done.
+constexpr std::chrono::milliseconds between_looks{10};
 
 /// A caller's call. All calls of a caller stay in one batch, because they share
 /// a wallet.
@@ -123,23 +131,35 @@ void keep_callers(std::vector<Due>& calls, const std::vector<int>& call_ids) {
 class Run {
  public:
   Run(const Context& context, CallProjection::Memory& projected, ChargeMemory& memory,
-      postgres::Session& session)
+      postgres::Session& session, Instant moment)
       : context_(context),
         memory_(memory),
-        moment_(moment_of_run(context, session)),
+        moment_(moment),
         projection_(context.redis, projected, moment_),
         tariff_(billing::record_tariff(session, moment_, context.platform.rates)),
         terms_{.moment = moment_,
                .catch_up_limit = context.settings.integer("charge_catch_up_limit")} {}
 
   void find_due(postgres::Session& session);
+  /// With the help of other instances, where there are any and it is worth it.
+  void offer_shares(postgres::Session& session);
+  /// As a helper: only what `shares` offers.
+  void take_shares(Shares shares) {
+    shares_ = std::move(shares);
+    is_helper_ = true;
+  }
   void charge_all(postgres::Session& session);
   void finish(postgres::Session& session);
   [[nodiscard]] Report report() const;
 
  private:
   void work(postgres::Session& session);
-  void help();
+  void work_on(postgres::Session& session, Batch calls);
+  void work_on_shares(postgres::Session& session);
+  void await_helpers(postgres::Session& session);
+  void work_beside();
+  [[nodiscard]] Batch slice(int number) const;
+  [[nodiscard]] Shares::Counts take_counts();
   void remember_failure();
   [[nodiscard]] Batch next_batch();
   void charge_batch(postgres::Session& session, Batch batch);
@@ -156,10 +176,14 @@ class Run {
   const billing::Terms terms_;
   std::vector<Due> due_;
   std::int64_t held_ = 0;
+  std::optional<Shares> shares_;
+  bool is_helper_ = false;
 
   mutable std::mutex mutex_;  ///< guards what follows, while several sessions work
   std::size_t next_ = 0;
   Totals totals_;
+  std::int64_t helpers_warned_ = 0;
+  std::int64_t warned_told_ = 0;  ///< a helper's warnings that the leader knows of
   std::exception_ptr failure_;
 };
 
@@ -196,6 +220,70 @@ void Run::find_due(postgres::Session& session) {
   });
 }
 
+void Run::offer_shares(postgres::Session& session) {
+  const auto least = context_.settings.integer("share_above");
+  if (context_.term == 0 || least == 0 || static_cast<std::int64_t>(due_.size()) <= least) {
+    return;
+  }
+  if (const auto helpers = Shares::helpers(session); helpers > 0) {
+    const auto slices = std::min<std::int64_t>(
+        (helpers + 1) * context_.settings.integer("sessions") * slices_per_session, max_slices);
+    shares_ =
+        Shares::offer(session, context_.job, context_.term, moment_, static_cast<int>(slices));
+  }
+}
+
+/// The callers whose place in the order of scattered() is in this part of all places.
+Batch Run::slice(int number) const {
+  const auto begins_at = [&](std::int64_t each) {
+    const auto first = (each << 32U) / shares_->slices();
+    return std::ranges::lower_bound(due_, first, {}, [](const Due& due) {
+      return static_cast<std::int64_t>(scattered(due.user_id));
+    });
+  };
+  return {begins_at(number), begins_at(std::int64_t{number} + 1)};
+}
+
+void Run::work_on_shares(postgres::Session& session) {
+  while (const auto number = shares_->claim(session)) {
+    work_on(session, slice(*number));
+    shares_->finish(session, *number, is_helper_ ? take_counts() : Shares::Counts{});
+  }
+}
+
+/// Until all is done; what a helper does not come back with is done here after all.
+void Run::await_helpers(postgres::Session& session) {
+  while (shares_->left(session) > 0) {
+    context_.throw_if_stopped();
+    std::this_thread::sleep_for(between_looks);
+    work_on_shares(session);
+  }
+  auto sums = shares_->sums(session);
+  {
+    const std::scoped_lock lock(mutex_);
+    totals_.calls += sums["charged"];
+    totals_.minutes += sums["minutes"];
+    totals_.coins += sums["coins"];
+    totals_.waived += sums["waived"];
+    totals_.ended += sums["ended"];
+    totals_.earned_paise += sums["earned_paise"];
+    totals_.failed += sums["failed"];
+    helpers_warned_ = sums["warned"];
+  }
+  shares_->close(session);
+}
+
+/// What was done since the last time, of which nobody has been told.
+Shares::Counts Run::take_counts() {
+  const std::scoped_lock lock(mutex_);
+  const Totals done = std::exchange(totals_, {});
+  const auto warned = projection_.warned();
+  return {{"charged", done.calls}, {"minutes", done.minutes},
+          {"coins", done.coins},   {"waived", done.waived},
+          {"ended", done.ended},   {"earned_paise", done.earned_paise},
+          {"failed", done.failed}, {"warned", warned - std::exchange(warned_told_, warned)}};
+}
+
 void Run::charge_all(postgres::Session& session) {
   const auto batch_size = static_cast<std::size_t>(context_.settings.integer("batch_size"));
   const auto batches = (due_.size() + batch_size - 1) / batch_size;
@@ -206,7 +294,7 @@ void Run::charge_all(postgres::Session& session) {
     for (std::size_t i = 1; i < sessions; ++i) {
       helpers.emplace_back([this, fields = log::fields_in_scope()] {
         const log::Scope scope(fields);
-        help();
+        work_beside();
       });
     }
     try {
@@ -218,12 +306,15 @@ void Run::charge_all(postgres::Session& session) {
   if (failure_) {
     std::rethrow_exception(failure_);
   }
+  if (shares_ && !is_helper_) {
+    await_helpers(session);
+  }
 }
 
 /// On a second session, if there is one to be had at once: this run holds one
 /// already, and to wait for another could be to wait for itself. Without it the
 /// first does all the work.
-void Run::help() {
+void Run::work_beside() {
   try {
     if (const auto lease = context_.another_session()) {
       work(**lease);
@@ -240,10 +331,23 @@ void Run::remember_failure() {
 }
 
 void Run::work(postgres::Session& session) {
+  if (shares_) {
+    work_on_shares(session);
+    return;
+  }
+  for (Batch batch = next_batch(); !batch.empty(); batch = next_batch()) {
+    work_on(session, batch);
+  }
+}
+
+void Run::work_on(postgres::Session& session, Batch calls) {
+  const auto batch_size = static_cast<std::size_t>(context_.settings.integer("batch_size"));
   const auto half = [](Batch batch) { return whole_callers(batch, batch.size() / 2); };
   const auto charge = [&](Batch batch) { charge_batch(session, batch); };
   const auto give_up = [&](Batch caller, const std::string& reason) { give_up_on(caller, reason); };
-  for (Batch batch = next_batch(); !batch.empty(); batch = next_batch()) {
+  while (!calls.empty()) {
+    const Batch batch = calls.first(whole_callers(calls, batch_size));
+    calls = calls.subspan(batch.size());
     context_.throw_if_stopped();
     isolate(context_, batch, half, charge, give_up);
   }
@@ -377,7 +481,7 @@ Report Run::report() const {
                    {"coins", totals_.coins},
                    {"ended", totals_.ended},
                    {"earned_paise", totals_.earned_paise},
-                   {"warned", projection_.warned()},
+                   {"warned", projection_.warned() + helpers_warned_},
                    {"waived", totals_.waived},
                    {"held", held_},
                    {"failed", totals_.failed}};
@@ -417,11 +521,25 @@ class CoinDeduction final : public Job {
  public:
   Report run(const Context& context) override {
     const auto lease = context.session();
-    Run run(context, projected_, charged_, *lease);
+    Run run(context, projected_, charged_, *lease, moment_of_run(context, *lease));
     run.find_due(*lease);
+    run.offer_shares(*lease);
     run.charge_all(*lease);
     run.finish(*lease);
     return run.report();
+  }
+
+  Report help(const Context& context) override {
+    const auto lease = context.session();
+    auto shares = Shares::find(*lease, context.job);
+    if (!shares || shares->term() != context.term) {
+      return {{}, "nothing is offered any more"};
+    }
+    Run run(context, projected_, charged_, *lease, shares->moment());
+    run.find_due(*lease);
+    run.take_shares(*std::move(shares));
+    run.charge_all(*lease);
+    return {{}, "done"};
   }
 
  private:
@@ -451,11 +569,18 @@ Kind coin_deduction() {
                             .help = "PostgreSQL sessions that charge at once.",
                             .min = 1,
                             .max = 16},
+                           {.name = "share_above",
+                            .default_value = std::int64_t{20'000},
+                            .help = "More calls than so many due at once are charged with the "
+                                    "help of instances that stand by. 0: never.",
+                            .min = 0,
+                            .max = 100'000'000},
                            billing::stale_after_setting(),
                            billing::catch_up_setting(),
                        }},
           .make = [] { return std::make_unique<CoinDeduction>(); },
-          .metrics = metrics()};
+          .metrics = metrics(),
+          .can_be_shared = true};
 }
 
 }  // namespace saathii::jobs

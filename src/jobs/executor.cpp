@@ -34,15 +34,19 @@ class Instance {
         redis_(config.redis, redis_state),
         job_(std::move(instance)) {}
 
-  Result run(const runner::Request& request) {
+  Result run(const runner::Request& request) { return guarded(request, &Job::run); }
+  Result help(const runner::Request& request) { return guarded(request, &Job::help); }
+
+ private:
+  Result guarded(const runner::Request& request, Report (Job::*what)(const Context&)) {
     const log::Scope scope({{"JOB", name_},
                             {"RUN_ID", request.run_id},
                             {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
     const Context context{
-        request.at,           settings_,   platform_, postgres_, redis_, request.stop,
-        request.scheduled_at, request.term};
+        request.at,           settings_,    platform_, postgres_, redis_, request.stop,
+        request.scheduled_at, request.term, name_};
     try {
-      Report report = job_->run(context);
+      Report report = (job_.get()->*what)(context);
       return {Result::Status::succeeded, std::move(report.summary), std::move(report.counts)};
     } catch (const Stopped& error) {
       return broken_off(Result::Status::stopped, error.what());
@@ -58,7 +62,6 @@ class Instance {
     }
   }
 
- private:
   /// A stopped run's sockets are shut down under it, which looks like any fault.
   static Result::Status status_unless_stopped(const runner::Request& request,
                                               Result::Status status) {
@@ -78,6 +81,17 @@ class Instance {
 };
 
 }  // namespace
+
+runner::JobSpec make_spec(const config::Job& job, const config::Config& config,
+                          postgres::Pool& postgres, ServerState& redis_state) {
+  const Kind& kind = find_kind(job.kind);
+  auto shared = std::make_shared<Instance>(kind.make(), job, config, postgres, redis_state);
+  runner::JobSpec spec{job, [shared](const auto& request) { return shared->run(request); }};
+  if (kind.can_be_shared) {
+    spec.help = [shared](const auto& request) { return shared->help(request); };
+  }
+  return spec;
+}
 
 runner::Work make_work(const config::Job& job, const config::Config& config,
                        postgres::Pool& postgres, ServerState& redis_state) {

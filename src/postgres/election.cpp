@@ -50,11 +50,13 @@ config::Postgres for_one_session(config::Postgres settings, Duration lease) {
 
 class Election::Thread {
  public:
-  Thread(config::Postgres settings, ServerState& state, Options options, Changed changed)
+  Thread(config::Postgres settings, ServerState& state, Options options, Changed changed,
+         std::function<void()> help_wanted)
       : settings_(for_one_session(std::move(settings), options.lease)),
         state_(state),
         options_(std::move(options)),
         changed_(std::move(changed)),
+        help_wanted_(std::move(help_wanted)),
         wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!wake_.is_open()) {
       throw std::system_error(errno, std::generic_category(), "an event to wake the election by");
@@ -106,6 +108,7 @@ class Election::Thread {
   ServerState& state_;
   const Options options_;
   const Changed changed_;
+  const std::function<void()> help_wanted_;
   const Descriptor wake_;
 
   std::mutex mutex_;
@@ -172,7 +175,14 @@ void Election::Thread::keep_session() {
 }
 
 /// Returns when to look again.
-Duration Election::Thread::stand() { return term_ != 0 ? renew() : watch(); }
+Duration Election::Thread::stand() {
+  try {
+    return term_ != 0 ? renew() : watch();
+  } catch (const LockTimeout&) {
+    // Somebody takes over, or the old leader's last transactions are not at their end.
+    return options_.lease / looks;
+  }
+}
 
 Duration Election::Thread::renew() {
   const auto row = session_->autocommit([&](auto& each) {
@@ -206,30 +216,29 @@ Duration Election::Thread::watch() {
         .term = term,
         .leader = vacant ? std::string{} : row[1].c_str(),
         .since = vacant ? std::nullopt : std::optional(instant_of(row[2]))});
+  if (row[7].as<bool>()) {
+    help_wanted_();
+  }
   return options_.lease / looks;
 }
 
 /// Unless another was quicker, or the leader is alive after all.
 void Election::Thread::take(std::int64_t term, const std::string& renewed_at) {
-  try {
-    const auto taken = session_->transact([&](auto& transaction) {
-      return session_->exec(transaction, sql::leadership::lock, term, renewed_at).empty()
-                 ? pqxx::result{}
-                 : session_->exec(transaction, sql::leadership::take, options_.id,
-                                  options_.instance, interval(options_.lease));
-    });
-    if (taken.empty()) {
-      return;
-    }
-    term_ = taken[0][0].as<std::int64_t>();
-    was_gone_ = false;
-    tell({.leads = true,
-          .term = term_,
-          .leader = options_.instance,
-          .since = instant_of(taken[0][1])});
-  } catch (const LockTimeout&) {
-    // The old leader's last transactions are not at their end: at the next look.
+  const auto taken = session_->transact([&](auto& transaction) {
+    return session_->exec(transaction, sql::leadership::lock, term, renewed_at).empty()
+               ? pqxx::result{}
+               : session_->exec(transaction, sql::leadership::take, options_.id, options_.instance,
+                                interval(options_.lease));
+  });
+  if (taken.empty()) {
+    return;
   }
+  term_ = taken[0][0].as<std::int64_t>();
+  was_gone_ = false;
+  tell({.leads = true,
+        .term = term_,
+        .leader = options_.instance,
+        .since = instant_of(taken[0][1])});
 }
 
 void Election::Thread::leave() {
@@ -256,9 +265,10 @@ void Election::Thread::tell(Leadership now) {
   }
 }
 
-Election::Election(config::Postgres settings, ServerState& state, Options options, Changed changed)
+Election::Election(config::Postgres settings, ServerState& state, Options options, Changed changed,
+                   std::function<void()> help_wanted)
     : thread_(std::make_unique<Thread>(std::move(settings), state, std::move(options),
-                                       std::move(changed))) {}
+                                       std::move(changed), std::move(help_wanted))) {}
 Election::~Election() = default;
 
 void Election::begin() { thread_->begin(); }

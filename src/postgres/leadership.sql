@@ -58,7 +58,9 @@ SELECT leadership.term, coalesce(leader.name, ''),
                       AND (session.backend_start IS NULL
                            OR session.backend_start = leader.backend_start)) AS gone,
        coalesce(greatest(leadership.renewed_at, me.since) + leadership.lease < clock_timestamp(),
-                false) AS lapsed
+                false) AS lapsed,
+       EXISTS (SELECT FROM saathii_tasks.share
+                WHERE term = leadership.term AND claimed_by IS NULL) AS help_wanted
   FROM saathii_tasks.leadership AS leadership
   LEFT JOIN saathii_tasks.instance AS leader ON leader.id = leadership.holder
   LEFT JOIN me ON true

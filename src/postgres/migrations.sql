@@ -100,6 +100,20 @@ CREATE TABLE saathii_tasks.leadership (
 INSERT INTO saathii_tasks.leadership (term, since, renewed_at, lease)
 VALUES (0, now(), now(), '0');
 
+-- What the leader offers of a run to the instances that stand by.
+CREATE TABLE saathii_tasks.share (
+  job        text        NOT NULL,
+  slice      integer     NOT NULL,
+  slices     integer     NOT NULL,
+  term       bigint      NOT NULL,
+  moment     timestamptz NOT NULL,  -- T of the run
+  claimed_by integer,               -- the backend of whoever works on it
+  claimed_at timestamptz,
+  done_at    timestamptz,
+  counts     jsonb       NOT NULL DEFAULT '{}',
+  PRIMARY KEY (job, slice)
+);
+
 -- Who has led since when.
 CREATE TABLE saathii_tasks.leadership_term (
   term     bigint      NOT NULL PRIMARY KEY,

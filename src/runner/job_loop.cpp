@@ -116,13 +116,29 @@ asio::awaitable<void> JobLoop::stand_by() {
       planner_ = planner_of(spec_.job);
       tell_changed();
     }
-    co_await timer_->wait_until(shared_.clock.now() + schedule::max_sleep);
+    if (std::exchange(help_wanted_, false) && spec_.help) {
+      co_await help();
+    } else {
+      co_await timer_->wait_until(shared_.clock.now() + schedule::max_sleep);
+    }
   }
   if (!leaving()) {
     arm();
     wanted_since_ = armed_at_;
     tell_changed();
   }
+}
+
+/// What comes of it is told by the leader, whose tick it is.
+asio::awaitable<void> JobLoop::help() {
+  Request request;
+  request.run_id = new_run_id();
+  request.scheduled_at = shared_.clock.now();
+  request.term = shared_.leadership.term;
+  run_ = {request.run_id, request.scheduled_at, request.scheduled_at, request.attempt};
+  const Result result = co_await run_attempt(spec_.help, request);
+  run_.reset();
+  log_helped(name(), request, result);
 }
 
 asio::awaitable<void> JobLoop::live() {
@@ -477,7 +493,7 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
   std::int64_t retries_left = policy.retries;
   for (;; ++request.attempt) {
     run_->attempt = request.attempt;
-    const Result result = co_await run_attempt(request);
+    const Result result = co_await run_attempt(spec_.work, request);
     const bool timed_out = stop_reason_ == StopReason::timeout;
     const bool server_lost = result.status == Result::Status::unavailable && !timed_out;
     record.attempts = request.attempt;
@@ -517,7 +533,7 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
   }
 }
 
-asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
+asio::awaitable<Result> JobLoop::run_attempt(const Work& what, const Request& request) {
   stop_ = std::stop_source{};
   stop_reason_ = StopReason::none;
   Request own = request;
@@ -525,7 +541,7 @@ asio::awaitable<Result> JobLoop::run_attempt(const Request& request) {
   running_ = true;
   start_deadline();
   // Named, because GCC 12 destroys a temporary in a co_await expression twice.
-  auto attempt = [work = &spec_.work, &own]() -> Result {
+  auto attempt = [work = &what, &own]() -> Result {
     try {
       return (*work)(own);
     } catch (const std::exception& error) {
@@ -700,6 +716,13 @@ void JobLoop::break_off() {
   if (running_ && stop_reason_ == StopReason::none) {
     stop_reason_ = StopReason::shutdown;
     stop_.request_stop();
+  }
+}
+
+void JobLoop::help_wanted() {
+  if (!is_ours()) {
+    help_wanted_ = true;
+    timer_->poke();
   }
 }
 

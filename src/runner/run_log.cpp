@@ -96,6 +96,21 @@ void log_interrupted(const Record& record, bool by_shutdown) {
                 {"SCHEDULED_AT", to_iso8601(record.scheduled_at)}});
 }
 
+void log_helped(const std::string& job, const Request& request, const Result& result) {
+  if (result.status != Result::Status::failed) {
+    log::debug(fmt::format("{}: took a share of the leader's run: {}", job, result.summary),
+               {{"JOB", job}, {"RUN_ID", request.run_id}});
+    return;
+  }
+  log::warning(log::Message::run_retried,
+               fmt::format("{}: a share of the leader's run failed, and is the leader's again: {}",
+                           job, result.summary),
+               {{"JOB", job},
+                {"RUN_ID", request.run_id},
+                {"SCHEDULED_AT", to_iso8601(request.scheduled_at)},
+                {"ATTEMPTS", "1"}});
+}
+
 void log_dropped(const Record& record) {
   log::warning(
       log::Message::ticks_skipped,

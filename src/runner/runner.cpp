@@ -127,6 +127,14 @@ void Runner::set_leadership(Leadership now) {
   asio::post(loop_, [this, now = std::move(now)] { lead(now); });
 }
 
+void Runner::help_wanted() {
+  asio::post(loop_, [this] {
+    for (const auto& job : jobs_) {
+      job->help_wanted();
+    }
+  });
+}
+
 void Runner::lead(const Leadership& now) {
   if (now == shared_.leadership) {
     return;

@@ -121,7 +121,7 @@ class Calls {
         for (const auto& [name, value] : changed) {
           settings.set(name, value);
         }
-        return job->run({after(at_s), settings, platform, *pool, *redis, {}});
+        return job->run({after(at_s), settings, platform, *pool, *redis, {}, {}, term, kind_name});
       }
     }
     throw std::logic_error("no job kind " + kind_name);
@@ -196,6 +196,7 @@ class Calls {
   config::Platform platform;
   std::unique_ptr<postgres::Pool> pool;
   std::unique_ptr<redis::Client> redis;
+  std::int64_t term = 0;  ///< of leadership, under which runs work; 0: any
 
  private:
   ServerState state_;

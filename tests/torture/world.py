@@ -44,6 +44,7 @@ increment = "{minute}s"
 every = "1s"
 timeout = "8s"
 stale_after = "{stale}s"
+share_above = 10
 batch_size = {batch_size}
 retry_backoff = "100ms"
 retry_backoff_cap = "500ms"

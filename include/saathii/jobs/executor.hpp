@@ -17,6 +17,10 @@ namespace saathii::jobs {
 [[nodiscard]] runner::Work make_work(const config::Job& job, const config::Config& config,
                                      postgres::Pool& postgres, ServerState& redis_state);
 
+/// The job with its work, and with help() where its kind can be shared.
+[[nodiscard]] runner::JobSpec make_spec(const config::Job& job, const config::Config& config,
+                                        postgres::Pool& postgres, ServerState& redis_state);
+
 /// The same for an instance that is there already.
 [[nodiscard]] runner::Work make_work(std::unique_ptr<Job> instance, const config::Job& job,
                                      const config::Config& config, postgres::Pool& postgres,

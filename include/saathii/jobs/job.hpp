@@ -36,6 +36,7 @@ struct Context {
   std::stop_token stop;       ///< between batches, look at it: throw_if_stopped()
   Instant scheduled_at = {};  ///< the tick, by the daemon's clock
   std::int64_t term = 0;      ///< of leadership; 0: any
+  std::string job = {};       ///< the instance's name
 
   /// A session whose transactions change something only while the run's term of
   /// leadership lasts. Waits for one; throws as Pool::lease() does.
@@ -55,6 +56,9 @@ class Job {
  public:
   virtual ~Job() = default;
   virtual Report run(const Context& context) = 0;
+  /// On an instance that stands by: takes a share of what the leader's run offers,
+  /// under the leader's term. As run(), and never beside it.
+  virtual Report help(const Context& /*context*/) { return {}; }
 };
 
 /// A kind: what the configuration checks, how to make an instance, and which of
@@ -63,6 +67,7 @@ struct Kind {
   config::KindInfo info;
   std::function<std::unique_ptr<Job>()> make;
   std::vector<CountMetric> metrics = {};
+  bool can_be_shared = false;  ///< its Job has a help()
 };
 
 /// All kinds, in the order in which they are listed everywhere.

@@ -27,8 +27,11 @@ class Election {
   using Changed = std::function<void(const runner::Leadership&)>;
 
   /// `changed` is called on the election's thread, whenever who leads, or under
-  /// which term, is another than before. `state` outlives the election.
-  Election(config::Postgres settings, ServerState& state, Options options, Changed changed);
+  /// which term, is another than before; `help_wanted`, on an instance that stands
+  /// by, when the leader offers a share of its work. `state` outlives the election.
+  Election(
+      config::Postgres settings, ServerState& state, Options options, Changed changed,
+      std::function<void()> help_wanted = [] {});
   /// Resigns, if that was not done.
   ~Election();
   Election(const Election&) = delete;

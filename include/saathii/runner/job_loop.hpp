@@ -53,6 +53,8 @@ class JobLoop {
   void break_off();
   /// shared.leadership has changed.
   void leadership_changed();
+  /// While it stands by: the leader offers a share of its work.
+  void help_wanted();
   /// A server came up: a wait for it ends now.
   void server_up();
   /// Says in the log that the run in progress is not waited for any longer.
@@ -94,9 +96,10 @@ class JobLoop {
   enum class StopReason { none, timeout, shutdown, deposed };
 
   boost::asio::awaitable<TickEnd> run_tick(Request request, bool is_tick);
-  boost::asio::awaitable<Result> run_attempt(const Request& request);
+  boost::asio::awaitable<Result> run_attempt(const Work& what, const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
   boost::asio::awaitable<void> stand_by();
+  boost::asio::awaitable<void> help();
   boost::asio::awaitable<void> live();
   void ask_past(Instant now);
   void add_run_at_start(Instant now, schedule::Plan& plan);
@@ -169,6 +172,7 @@ class JobLoop {
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
+  bool help_wanted_ = false;
   bool start_pending_ = false;        ///< run_at_start, not yet done
   bool armed_after_verdict_ = false;  ///< the ledger's verdict is not about this job's past
   /// Before a reload changed the schedule, while the past before the start is not known.

@@ -19,6 +19,7 @@ void log_server_lost(const Record& record);
 /// Shutdown ended a tick before it was done; it gets no outcome.
 void log_interrupted(const Record& record, bool by_shutdown);
 /// A run that was asked for will not come.
+void log_helped(const std::string& job, const Request& request, const Result& result);
 void log_dropped(const Record& record);
 void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks);
 void log_wedged(const std::string& job, const RunInProgress& run, Duration after);

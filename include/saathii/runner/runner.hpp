@@ -87,6 +87,9 @@ class Runner {
   /// Who leads now. Jobs that are the leader's are taken up, or left to it. Any thread.
   void set_leadership(Leadership now);
 
+  /// The leader offers a share of its work. Any thread.
+  void help_wanted();
+
   // What faces ask for: loop thread, or before run().
 
   [[nodiscard]] const Leadership& leadership() const noexcept { return shared_.leadership; }

@@ -61,6 +61,8 @@ using Work = std::function<Result(const Request&)>;
 struct JobSpec {
   config::Job job;
   Work work;
+  /// A share of the leader's run, for an instance that stands by; empty: there is none to take.
+  Work help = {};
 };
 
 /// The final outcome of a tick, or of a range of ticks that ended without a run.

@@ -1,0 +1,105 @@
+#include "saathii/jobs/shares.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "calls_fixture.hpp"
+#include "support/watched.hpp"
+
+namespace saathii::test {
+
+namespace {
+
+using jobs::Shares;
+
+struct Platform : Calls {
+  Platform() {
+    db.exec("UPDATE saathii_tasks.leadership SET term = 3, lease = '1 hour'");
+    db.exec(
+        "INSERT INTO saathii_tasks.instance (id, name, backend_pid) VALUES "
+        "('0d1c64c8-5a7c-4b1e-9f0f-7d4c1a2b3c4d', 'helper', 1)");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a slice is claimed once, and again if the session that claimed it is gone") {
+  Platform platform;
+  const auto leader = platform.pool->lease({});
+  const auto shares = Shares::offer(*leader, "charge", 3, T, 2);
+  {
+    ServerState state("postgres");
+    postgres::Session helper(platform.db.daemon_settings(), state);
+    const auto found = Shares::find(helper, "charge");
+    REQUIRE(found);
+    CHECK(found->moment() == T);
+    CHECK(found->slices() == 2);
+    CHECK(found->claim(helper) == 0);
+    CHECK(shares.claim(*leader) == 1);
+    CHECK_FALSE(shares.claim(*leader));
+    CHECK_FALSE(found->claim(helper));
+    CHECK_FALSE(Shares::find(helper, "charge"));
+    found->finish(helper, 0, {{"coins", 7}, {"charged", 1}});
+    shares.finish(*leader, 1, {});
+    CHECK(shares.left(*leader) == 0);
+    CHECK(shares.sums(*leader) == Shares::Counts{{"charged", 1}, {"coins", 7}});
+
+    const auto again = Shares::offer(*leader, "charge", 3, T, 1);
+    CHECK(again.claim(helper) == 0);
+    CHECK_FALSE(again.claim(*leader));
+  }
+  std::optional<int> claimed;
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!(claimed = shares.claim(*leader)) && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();  // until the server knows that the session has ended
+  }
+  CHECK(claimed == 0);
+  shares.close(*leader);
+  CHECK_FALSE(Shares::find(*leader, "charge"));
+}
+
+TEST_CASE("what is offered under an older term is nobody's work") {
+  Platform platform;
+  const auto session = platform.pool->lease({});
+  static_cast<void>(Shares::offer(*session, "charge", 2, T, 4));
+  CHECK_FALSE(Shares::find(*session, "charge"));
+}
+
+TEST_CASE("a run that is shared charges each call once, and counts what the others did") {
+  Platform platform;
+  constexpr int callers = 200;
+  for (int i = 0; i < callers; ++i) {
+    const int caller = platform.user(i % 10 == 0 ? 15 : 1000);
+    platform.start(caller, platform.user(0), -90);
+  }
+  // The other instance, which looks for work all the time.
+  std::atomic<bool> ended = false;
+  std::thread helping([&] {
+    const auto kind = std::ranges::find_if(
+        jobs::kinds(), [](const auto& each) { return each.info.name == "coin_deduction"; });
+    const auto job = kind->make();
+    ServerState redis_state("redis");
+    redis::Client redis(RedisServer::patient("unix:///nonexistent/redis.sock"), redis_state);
+    config::Settings settings(kind->info.settings);
+    settings.set("batch_size", std::int64_t{5});
+    while (!ended) {
+      static_cast<void>(job->help(
+          {{}, settings, platform.platform, *platform.pool, redis, {}, {}, 3, "coin_deduction"}));
+    }
+  });
+  platform.term = 3;
+  const auto report =
+      platform.deduct(0, {{"share_above", std::int64_t{10}}, {"batch_size", std::int64_t{5}}});
+  ended = true;
+  helping.join();
+  std::map<std::string, std::int64_t> counts(report.counts.begin(), report.counts.end());
+  CHECK(counts["charged"] == 180);
+  CHECK(counts["coins"] == 1800);
+  CHECK(counts["ended"] == 20);
+  CHECK(platform.db.rows("SELECT count(*), count(DISTINCT call_id), min(term), max(term) FROM "
+                         "saathii_tasks.call_charge WHERE source = 'saathiid'") == "180|180|3|3");
+  CHECK(platform.db.rows("SELECT count(*) FROM saathii_tasks.share") == "0");
+}
+
+}  // namespace saathii::test
