@@ -204,18 +204,16 @@ Duration Election::Thread::watch() {
   const bool vacant = row[4].as<bool>();
   const bool gone = row[5].as<bool>();
   const bool lapsed = row[6].as<bool>();
-  if (vacant || lapsed || (gone && was_gone_)) {
-    take(term, row[3].c_str());
-  }
-  if (term_ != 0) {
-    return Duration{0};
-  }
-  // Twice, because one that lost its session may be about to have another.
-  was_gone_ = gone && !vacant;
   tell({.leads = false,
         .term = term,
         .leader = vacant ? std::string{} : row[1].c_str(),
         .since = vacant ? std::nullopt : std::optional(instant_of(row[2]))});
+  if (vacant || lapsed || (gone && was_gone_)) {
+    take(term, row[3].c_str());
+    return Duration{0};  // to renew, or to see who was quicker
+  }
+  // Twice, because one that lost its session may be about to have another.
+  was_gone_ = gone;
   if (row[7].as<bool>()) {
     help_wanted_();
   }

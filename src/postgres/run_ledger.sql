@@ -41,7 +41,8 @@ SELECT finished_at
 -- name: record
 -- $1 a JSON array of rows. What was written off gives way to a run's outcome,
 -- never the reverse. Outcomes of a term of leadership that is over are left out: who
--- leads now accounts for their ticks.
+-- leads now accounts for their ticks. Ticks that were written off already, in a range
+-- that a clock ahead of this one reached into the future, are not written off again.
 WITH present AS MATERIALIZED (SELECT term FROM saathii_tasks.leadership FOR KEY SHARE)
 INSERT INTO saathii_tasks.job_run AS known
        (job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
@@ -52,7 +53,15 @@ SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, sta
          job text, scheduled_at timestamptz, last_scheduled_at timestamptz, ticks bigint,
          outcome text, reason text, run_id uuid, started_at timestamptz, finished_at timestamptz,
          attempts integer, counts jsonb, as_of timestamptz, term bigint)
- WHERE given.term IS NULL OR given.term = (SELECT term FROM present)
+ WHERE (given.term IS NULL OR given.term = (SELECT term FROM present))
+   AND (given.outcome NOT IN ('coalesced', 'missed')
+        OR given.last_scheduled_at
+           > coalesce((SELECT last_scheduled_at
+                         FROM saathii_tasks.job_run AS earlier
+                        WHERE earlier.job = given.job AND earlier.scheduled_at < given.scheduled_at
+                          AND earlier.outcome IN ('coalesced', 'missed')
+                        ORDER BY earlier.scheduled_at DESC
+                        LIMIT 1), '-infinity'))
     ON CONFLICT (job, scheduled_at) DO UPDATE
    SET last_scheduled_at = excluded.last_scheduled_at, ticks = excluded.ticks,
        outcome = excluded.outcome, reason = excluded.reason, run_id = excluded.run_id,

@@ -315,4 +315,14 @@ TEST_CASE("pruning takes a bounded number of rows at a time, and says whether mo
   CHECK(db.value("SELECT count(*) FROM saathii_tasks.call_charge") == "0");
 }
 
+TEST_CASE("ticks that a clock ahead has written off are not written off again, but may run") {
+  Ledger ledger;
+  ledger.record({written_off(T, T + hours{72}, 4321, Outcome::coalesced)});
+  ledger.record({written_off(T + minutes{5}, T + minutes{9}, 5, Outcome::coalesced)});
+  ledger.record({run(T + minutes{10})});
+  ledger.record({written_off(T + minutes{11}, T + minutes{11}, 1)});
+  ledger.record({written_off(T + hours{73}, T + hours{74}, 61)});
+  CHECK(ledger.outcomes() == "coalesced;succeeded;missed");
+}
+
 }  // namespace saathii::test
