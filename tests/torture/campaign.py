@@ -22,7 +22,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 for folder in (HERE.parent / "e2e", HERE.parent / "platform"):
     sys.path.insert(0, str(folder))
 
-import redis  # noqa: E402
 from faults import FAULTS  # noqa: E402
 from recount import recount  # noqa: E402
 from recount_facts import Options  # noqa: E402
@@ -64,8 +63,7 @@ def check(world):
     connection = world.connect()
     tables = Tables(connection)
     connection.close()
-    client = redis.Redis(unix_socket_path=str(world.redis.path), decode_responses=True,
-                         socket_timeout=10)
+    client = world.redis_client()
     findings = recount(tables, options(), client)
     client.close()
     return [finding for finding in findings if finding.violations], tables
