@@ -62,6 +62,7 @@ inline ctl::Overview well() {
                   "info",
                   {{"postgres", "up", at("2026-11-22T03:40:11Z"), ""},
                    {"redis", "up", at("2026-11-22T03:40:11Z"), ""}},
+                  {true, "node-1", 3, "node-1", at("2026-11-22T03:40:11Z")},
                   0};
   made.health = {"ok", {}};
   auto presence = job("presence_cleanup", "every 5m", "2026-11-22T03:45:00Z");
