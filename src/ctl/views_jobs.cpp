@@ -104,16 +104,15 @@ std::string pause_line(const Job& job, const Screen& screen) {
   return text;
 }
 
-/// "this instance, node-1, since Sun 2026-11-22 09:00:00 IST; 12 min ago; term 3".
+/// "this instance, node-1, for 12 min; term 3".
 std::string leader_line(const Leadership& leadership, const Screen& screen) {
   if (leadership.leader.empty()) {
     return "not known; this instance, " + leadership.instance + ", stands by";
   }
-  return fmt::format("{}, since {}; term {}",
-                     leadership.leads
-                         ? "this instance, " + leadership.leader
-                         : leadership.leader + "; this one, " + leadership.instance + ", stands by",
-                     at_and_when(leadership.since, screen), leadership.term);
+  return fmt::format(
+      "{}{}, for {}; term {}{}", leadership.leads ? "this instance, " : "", leadership.leader,
+      leadership.since ? roughly(screen.now - *leadership.since) : "?", leadership.term,
+      leadership.leads ? "" : "; this one, " + leadership.instance + ", stands by");
 }
 
 void add_findings(Facts& facts, const Health& health, const Screen& screen) {

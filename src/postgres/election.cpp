@@ -42,7 +42,7 @@ config::Postgres for_one_session(config::Postgres settings, Duration lease) {
   // What it waits for must not outlast what it watches over.
   settings.statement_timeout = std::min(settings.statement_timeout, lease);
   settings.tcp_user_timeout = std::min(settings.tcp_user_timeout, lease);
-  settings.lock_timeout = std::min(settings.lock_timeout, lease);
+  settings.lock_timeout = std::min(settings.lock_timeout, lease / 2);
   return settings;
 }
 

@@ -82,7 +82,11 @@ void JobLoop::ask_past(Instant now) {
 asio::awaitable<void> JobLoop::run() {
   finished_ = false;
   while (!leaving()) {
-    co_await (is_ours() && !deposed() ? live() : stand_by());
+    if (deposed()) {
+      co_await stand_by();
+    } else {
+      co_await live();
+    }
   }
   if (!handing_over()) {
     skip_rest();

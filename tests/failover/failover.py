@@ -196,10 +196,11 @@ class Rounds:
                       f" {times['after_promotion_s']:.1f} s with a new primary", flush=True)
             world.calm()
             wrong, tables = check(world)
+            violations = sum(len(sentences) for _, sentences in wrong)
             self.charges = sum(map(len, tables.charges.values()))
             print(f"round {number}: {len(tables.calls)} calls, {self.charges} charges,"
                   f" {len(tables.settlements)} settlements,"
-                  f" {sum(len(finding.violations) for finding in wrong)} violations", flush=True)
+                  f" {violations} violations", flush=True)
             if wrong or number == self.given.rounds:
                 return wrong
             world.go_on()
@@ -211,7 +212,7 @@ class Rounds:
 
         return {"rounds": self.given.rounds, "seed": self.given.seed, "charges": self.charges,
                 "people": world.people.counts,
-                "violations": sum(len(finding.violations) for finding in wrong),
+                "violations": {what: len(sentences) for what, sentences in wrong},
                 "without": {name: {"times": len(self.times[name]), "gap": figures(name, "gap_s"),
                                    "of_it_after_promotion": figures(name, "after_promotion_s")}
                             for name in self.given.faults if self.times[name]}}
@@ -227,9 +228,9 @@ def main(arguments=None):
         world.start(given.daemons, given.seed, given.calls)
         wrong = rounds.run(world)
         print(json.dumps(rounds.summary(world, wrong)), flush=True)
-        for finding in wrong:
-            for text in finding.violations[:SHOWN_VIOLATIONS]:
-                print(f"invariant {finding.number}: {text}")
+        for what, sentences in wrong:
+            for text in sentences[:SHOWN_VIOLATIONS]:
+                print(f"{what}: {text}")
         keep = bool(wrong)
         return 1 if wrong else 0
     except KeyboardInterrupt:

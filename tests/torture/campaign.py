@@ -22,10 +22,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 for folder in (HERE.parent / "e2e", HERE.parent / "platform"):
     sys.path.insert(0, str(folder))
 
+import leadership  # noqa: E402
 from faults import FAULTS  # noqa: E402
 from recount import recount  # noqa: E402
 from recount_facts import Options  # noqa: E402
 from recount_tables import Tables  # noqa: E402
+from watch import Watch  # noqa: E402
 from world import FAKETIME, GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
 
 
@@ -58,15 +60,23 @@ def options():
                    overrun_grace=seconds(GRACE_S), timezone="Asia/Kolkata")
 
 
-def check(world):
-    """The findings that are wrong, and the tables that were looked at."""
+def check(world, watch=None):
+    """What is wrong, as (what was to hold, sentences), and the tables that were looked at."""
     connection = world.connect()
     tables = Tables(connection)
+    connection.close()
+    connection = world.connect()
+    others = [("leadership", leadership.violations(connection))]
+    if watch is not None:
+        others.append(("Redis never ahead", list(watch.violations)))
+    if leadership.second_charge_is_possible(connection):
+        others.append(("invariant 1", ["the ledger takes a second charge of a (call, minute)"]))
     connection.close()
     client = world.redis_client()
     findings = recount(tables, options(), client)
     client.close()
-    return [finding for finding in findings if finding.violations], tables
+    wrong = [(f"invariant {finding.number}", finding.violations) for finding in findings]
+    return [finding for finding in wrong + others if finding[1]], tables
 
 
 class Campaign:
@@ -80,6 +90,13 @@ class Campaign:
     def run(self, world):
         """Returns the findings that are wrong: none, if all went well."""
         until = time.monotonic() + self.given.minutes * 60
+        watch = Watch(world)
+        try:
+            return self.go_round(world, watch, until)
+        finally:
+            watch.stop()
+
+    def go_round(self, world, watch, until):
         while True:
             for _ in range(self.given.round):
                 name = self.random.choice(self.given.faults)
@@ -88,7 +105,7 @@ class Campaign:
                 time.sleep(self.random.uniform(0, 0.6))
             world.calm()
             self.rounds += 1
-            wrong, self.tables = check(world)
+            wrong, self.tables = check(world, watch)
             self.tell(world)
             if wrong or time.monotonic() >= until:
                 return wrong
@@ -111,7 +128,8 @@ def summary(campaign, world, wrong):
         "calls": len(campaign.tables.calls),
         "charges": sum(map(len, campaign.tables.charges.values())),
         "settlements": len(campaign.tables.settlements),
-        "violations": sum(len(finding.violations) for finding in wrong),
+        "terms": world.terms(),
+        "violations": {what: len(sentences) for what, sentences in wrong},
     }
 
 
@@ -128,9 +146,9 @@ def main(arguments=None):
         world.start(given.daemons, given.seed, given.calls)
         wrong = campaign.run(world)
         print(json.dumps(summary(campaign, world, wrong)), flush=True)
-        for finding in wrong:
-            for text in finding.violations[:SHOWN_VIOLATIONS]:
-                print(f"invariant {finding.number}: {text}")
+        for what, sentences in wrong:
+            for text in sentences[:SHOWN_VIOLATIONS]:
+                print(f"{what}: {text}")
         keep = bool(wrong)
         return 1 if wrong else 0
     except KeyboardInterrupt:

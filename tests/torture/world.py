@@ -23,6 +23,7 @@ DISK_BYTES = 700 * 1024 * 1024
 MINUTE_S = 3
 STALE_S = 60
 GRACE_S = 10
+LEASE_S = 2
 RATES = {"audio": 10, "video": 60}
 
 CONFIG = """
@@ -35,6 +36,8 @@ tcp_user_timeout = "3s"
 [redis]
 url = "{redis}"
 [service]
+instance = "{instance}"
+lease = "{lease}s"
 drain_timeout = "2s"
 [rates]
 increment = "{minute}s"
@@ -76,7 +79,8 @@ class Instance:
 
     def __init__(self, world, number):
         self.world = world
-        self.folder = world.folder / f"d{number}"
+        self.name = f"d{number}"
+        self.folder = world.folder / self.name
         self.folder.mkdir(mode=0o755)
         self.config = self.folder / "saathiid.toml"
         self.urls = self.open_ways()
@@ -108,7 +112,8 @@ class Instance:
         self.redis.close()
 
     def write_config(self, batch_size=5000):
-        self.config.write_text(self.world.configuration(*self.urls, batch_size))
+        self.config.write_text(self.world.configuration(*self.urls, batch_size,
+                                                          self.name))
 
     def set_clock(self, ahead_s):
         """What its clock is ahead of the true time, in seconds; at once."""
@@ -185,9 +190,23 @@ class World:
             self.instances.append(self.make_instance(self, number))
         self.people.start()
 
-    def configuration(self, database, redis_url, batch_size):
+    def configuration(self, database, redis_url, batch_size, instance="owner"):
         return CONFIG.format(database=database, redis=redis_url, minute=MINUTE_S, stale=STALE_S,
-                             grace=GRACE_S, batch_size=batch_size, logs=self.logs)
+                             grace=GRACE_S, batch_size=batch_size, logs=self.logs,
+                             instance=instance, lease=LEASE_S)
+
+    def leader(self):
+        """The name of the instance that leads, or None."""
+        try:
+            connection = self.connect()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT name FROM saathii_tasks.instance"
+                               " JOIN saathii_tasks.leadership ON holder = id")
+                row = cursor.fetchone()
+            connection.close()
+            return row and row[0]
+        except psycopg2.Error:
+            return None
 
     def migrate(self):
         config = self.folder / "owner.toml"
@@ -206,6 +225,15 @@ class World:
 
     def connect(self):
         return psycopg2.connect(self.database, application_name="campaign")
+
+    def terms(self):
+        """How many terms of leadership there were."""
+        connection = self.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM saathii_tasks.leadership_term")
+            count = cursor.fetchone()[0]
+        connection.close()
+        return count
 
     def runs_since(self, moment):
         """How many runs of each job that charges or ends began after the moment, and succeeded."""
