@@ -170,8 +170,12 @@ def parse_arguments(arguments):
     parser.add_argument("--calls", type=int, default=60, help="ongoing at once")
     parser.add_argument("--faults", default=",".join(FAULTS),
                         help="names, with commas: " + ", ".join(FAULTS))
+    parser.add_argument("--asynchronous", action="store_true",
+                        help="commits do not wait for the standby: the last ones get lost")
     given = parser.parse_args(arguments)
     given.faults = given.faults.split(",")
+    if given.asynchronous and "postgres-wake" in given.faults:
+        given.faults.remove("postgres-wake")  # two primaries, and nothing to tell them apart
     unknown = [name for name in given.faults if name not in FAULTS]
     if unknown or given.rounds < 1:
         parser.error(f"no fault {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -210,7 +214,7 @@ class Rounds:
             values = [times[which] for times in self.times[name]]
             return {"p50_s": round(statistics.median(values), 2), "longest_s": round(max(values), 2)}
 
-        return {"rounds": self.given.rounds, "seed": self.given.seed, "charges": self.charges,
+        return {"synchronous": world.postgres.synchronous, "rounds": self.given.rounds, "seed": self.given.seed, "charges": self.charges,
                 "people": world.people.counts,
                 "violations": {what: len(sentences) for what, sentences in wrong},
                 "without": {name: {"times": len(self.times[name]), "gap": figures(name, "gap_s"),
@@ -224,6 +228,7 @@ def main(arguments=None):
     rounds = Rounds(given)
     keep = True
     world = FailoverWorld()
+    world.postgres.synchronous = not given.asynchronous
     try:
         world.start(given.daemons, given.seed, given.calls)
         wrong = rounds.run(world)

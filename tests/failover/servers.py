@@ -78,7 +78,10 @@ def is_alive(pid):
 
 
 class Pair:
-    """Two servers, of which one takes writes: what it commits the other has, too."""
+    """Two servers, of which one takes writes: what it commits the other has, too,
+    unless `synchronous` was set to false."""
+
+    synchronous = True
 
     def __init__(self, folder):
         folder = pathlib.Path(folder)
@@ -118,10 +121,12 @@ class Pair:
             settings.write("synchronous_standby_names = ''\n")
         node.start()
         self.standby = node
-        self.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self.query("SELECT pg_reload_conf()")
-        wait_until("the standby to be synchronous", lambda: self.query(
-            "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
+        if self.synchronous:
+            self.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self.query("SELECT pg_reload_conf()")
+        state = "sync" if self.synchronous else "async"
+        wait_until("the standby to follow", lambda: self.query(
+            f"SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '{state}'"))
 
     def promote(self):
         """What a manager of the cluster does; returns the server that was the primary."""

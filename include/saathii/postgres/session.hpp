@@ -93,6 +93,9 @@ class Session {
   /// False once broken, and for an idle session whose server hung up.
   [[nodiscard]] bool usable() const noexcept;
 
+  /// Of the server, as all sessions of the pool have met it.
+  [[nodiscard]] const ServerState& server() const noexcept { return state_; }
+
   /// For require_known_schema(): asked for and known.
   bool schema_is_known = false;
 
