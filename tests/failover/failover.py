@@ -89,7 +89,7 @@ def measured(world, lost_at, promoted_at):
     new = world.postgres.primary
     first = world.wait_for_charge(new, lost_at)
     last = world.charges(new, f"max(charged_at) FILTER (WHERE charged_at < to_timestamp({lost_at!r}))")
-    return {"gap_s": first - last, "after_promotion_s": first - promoted_at}
+    return {"gap_s": first - last, "after_promotion_s": max(0, first - promoted_at)}
 
 
 def rejoin(world, old):
