@@ -42,6 +42,10 @@ def parse_arguments(arguments):
                         help="names, with commas: " + ", ".join(FAULTS))
     parser.add_argument("--daemons", type=int, default=2)
     parser.add_argument("--round", type=int, default=12, metavar="N", help="faults in a round")
+    parser.add_argument("--every-fault", action="store_true",
+                        help="a round is each fault once, in any order")
+    parser.add_argument("--discard", action="store_true",
+                        help="leave nothing behind, even after a violation")
     parser.add_argument("--calls", type=int, default=60, help="ongoing at once")
     given = parser.parse_args(arguments)
     given.faults = given.faults.split(",")
@@ -96,10 +100,15 @@ class Campaign:
         finally:
             watch.stop()
 
+    def faults_of_round(self):
+        faults = self.given.faults
+        if self.given.every_fault:
+            return self.random.sample(faults, len(faults))
+        return self.random.choices(faults, k=self.given.round)
+
     def go_round(self, world, watch, until):
         while True:
-            for _ in range(self.given.round):
-                name = self.random.choice(self.given.faults)
+            for name in self.faults_of_round():
                 FAULTS[name](world, self.random)
                 self.done[name] += 1
                 time.sleep(self.random.uniform(0, 0.6))
@@ -149,7 +158,7 @@ def main(arguments=None):
         for what, sentences in wrong:
             for text in sentences[:SHOWN_VIOLATIONS]:
                 print(f"{what}: {text}")
-        keep = bool(wrong)
+        keep = bool(wrong) and not given.discard
         return 1 if wrong else 0
     except KeyboardInterrupt:
         keep = False
