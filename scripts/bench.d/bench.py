@@ -72,6 +72,7 @@ class Bench:
             "latency": lambda: living.latency(self),
             "idle": lambda: living.idle(self),
             "memory": charging.memory_growth,
+            "bytes": charging.bytes_a_charge,
             "ready": lambda: living.ready(self),
             "punctual": lambda: living.punctual(self),
         }

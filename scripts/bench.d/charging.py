@@ -28,16 +28,28 @@ class ChargedCalls:
         self.runs = []
         self.database = bench.server.copy(bench.loaded(calls), name)
 
-    def measure(self, daemon, timed=True):
+    def measure(self, daemon, timed=True, settled=True):
         """Lets a minute pass, waits for the run that charges it."""
-        self.database.settle_down()
+        if settled:
+            self.database.settle_down()
+        before = self._bytes()
         self.database.advance(60)
         self.minute += 1
         run = self._wait_for_run()
         run["charges_per_s"] = self.calls / run["seconds"]
+        run["bytes"] = {what: (count - before[what]) / self.calls
+                        for what, count in self._bytes().items()}
         if timed:
             self.runs.append(run)
         return run
+
+    def _bytes(self):
+        """Of the log so far, and of the tables that grow with every charge."""
+        names = ("log", "call_charge", "user_transactions")
+        return dict(zip(names, self.database.rows(
+            "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn,"
+            " pg_total_relation_size('saathii_tasks.call_charge'),"
+            " pg_total_relation_size('public.user_transactions')")[0]))
 
     def _wait_for_run(self):
         deadline = time.monotonic() + RUN_SECONDS
@@ -273,6 +285,23 @@ class Charging:
         return Figure("none_due", f"a run, {calls:,} ongoing and none due, to a count of them",
                       f"{run * 1e3:.1f} ms", f"{count * 1e3:.1f} ms", ratio, "<= 3 x", ratio <= 3,
                       self.idle)
+
+    def bytes_a_charge(self):
+        """Right after a checkpoint, which makes the log hold every page that is written
+        whole, and without one."""
+        bench, calls = self.bench, self.bench.sizes.main_calls
+        progress(f"bytes of {calls:,} charges")
+        ours = ChargedCalls(bench, "bytes", calls)
+        with bench.program.daemon(bench.program.config(ours.database.url, JOBS)) as daemon:
+            ours.measure(daemon, timed=False)
+            found = {name: {what: float(count) for what, count in
+                            ours.measure(daemon, settled=settled)["bytes"].items()}
+                     for name, settled in (("after_checkpoint", True), ("without", False))}
+        bench.server.drop("bytes")
+        rows = found["without"]["call_charge"] + found["without"]["user_transactions"]
+        return Figure("bytes", "bytes a charge: the log (after a checkpoint), rows that stay",
+                      f"{found['without']['log']:,.0f} ({found['after_checkpoint']['log']:,.0f}),"
+                      f" {rows:,.0f}", "", None, "-", True, found)
 
     def memory_growth(self):
         self.main()

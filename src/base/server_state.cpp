@@ -55,6 +55,7 @@ void ServerState::report_down(const std::string& error) {
                         name_ + " is down: " + error + "; work that needs it waits and is retried",
                         {{"SERVER", name_}});
     current_.state = State::down;
+    ++outages_;
     current_.since = wall_now();
     callback = callback_;
   }
@@ -66,6 +67,11 @@ void ServerState::report_down(const std::string& error) {
 ServerState::Snapshot ServerState::snapshot() const {
   const std::scoped_lock lock(mutex_);
   return current_;
+}
+
+std::uint64_t ServerState::outages() const {
+  const std::scoped_lock lock(mutex_);
+  return outages_;
 }
 
 void ServerState::on_change(std::function<void()> callback) {

@@ -139,6 +139,8 @@ std::vector<Section> make_sections() {
       {"redis",
        {key<Config>("url", FIELD(redis.url), {.form = Form::redis_url}),
         key<Config>("password_file", FIELD(redis.password.file), {.form = Form::path}),
+        key<Config>("sentinel_password_file", FIELD(redis.sentinel_password.file),
+                    {.form = Form::path}),
         key<Config>("connect_timeout", FIELD(redis.connect_timeout),
                     length(milliseconds{10}, minutes{1})),
         key<Config>("command_timeout", FIELD(redis.command_timeout),

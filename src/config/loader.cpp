@@ -156,6 +156,11 @@ void check_passwords(const Config& config, Findings& findings) {
   };
   check("postgres", config.postgres.url, config.postgres.password);
   check("redis", config.redis.url, config.redis.password);
+  if (!config.redis.sentinel_password.file.empty() && has_sentinel_password(config.redis.url)) {
+    const std::string key = "redis.sentinel_password_file";
+    findings.add(findings.place(key),
+                 key + ": the URL holds a sentinel_password, too; allowed: one of them");
+  }
 }
 
 void check_postgres_url(const Config& config, Findings& findings) {

@@ -35,6 +35,10 @@ constexpr std::string_view libpq_words =
 constexpr std::string_view libpq_secrets = "password sslpassword";
 constexpr std::string_view redis_words = "db username";
 constexpr std::string_view redis_secrets = "password";
+constexpr std::string_view sentinel_words = "sentinel_username";
+constexpr std::string_view sentinel_secrets = "sentinel_password";
+constexpr std::string_view sentinel_scheme = "redis+sentinel";
+constexpr int sentinel_port = 26379;
 
 std::vector<std::string_view> split_words(std::initializer_list<std::string_view> texts) {
   std::vector<std::string_view> words;
@@ -192,11 +196,16 @@ bool split_host(std::string_view text, std::string& host, int& port, std::string
 }
 
 bool redis_query(const Pieces& pieces, RedisAddress& address, std::string& error) {
+  const bool by_sentinel = pieces.scheme == sentinel_scheme;
   for (const auto& [name, value] : pieces.query) {
     if (name == "password") {
       address.password = decode(value).value_or("");
     } else if (name == "username") {
       address.username = decode(value).value_or("");
+    } else if (by_sentinel && name == "sentinel_password") {
+      address.sentinel_password = decode(value).value_or("");
+    } else if (by_sentinel && name == "sentinel_username") {
+      address.sentinel_username = decode(value).value_or("");
     } else if (name == "db") {
       const auto database = number(value, 0, 65535);
       if (!database) {
@@ -205,15 +214,62 @@ bool redis_query(const Pieces& pieces, RedisAddress& address, std::string& error
       }
       address.database = *database;
     } else {
-      error = unknown_parameter(name, split_words({redis_words, redis_secrets}),
-                                "db, username, password");
+      error = by_sentinel
+                  ? unknown_parameter(
+                        name,
+                        split_words({redis_words, redis_secrets, sentinel_words, sentinel_secrets}),
+                        "db, username, password, sentinel_username, sentinel_password")
+                  : unknown_parameter(name, split_words({redis_words, redis_secrets}),
+                                      "db, username, password");
       return false;
     }
   }
   return true;
 }
 
+bool redis_database(std::string_view text, RedisAddress& address, std::string& error) {
+  const auto database = number(text, 0, 65535);
+  if (!database) {
+    error = "found a database that is not a whole number such as 0" + std::string(escape_hint);
+    return false;
+  }
+  address.database = *database;
+  return true;
+}
+
+/// "host[:port],.../master[/db]".
+bool sentinel_place(const Pieces& pieces, RedisAddress& address, std::string& error) {
+  for (std::string_view rest = pieces.hosts;;) {
+    const auto comma = rest.find(',');
+    HostAndPort sentinel{.host = {}, .port = sentinel_port};
+    if (!split_host(rest.substr(0, comma), sentinel.host, sentinel.port, error)) return false;
+    if (sentinel.host.empty()) {
+      error = "found no host of a sentinel; allowed: redis+sentinel://host[:port][,…]/master";
+      return false;
+    }
+    address.sentinels.push_back(std::move(sentinel));
+    if (comma == std::string_view::npos) break;
+    rest = rest.substr(comma + 1);
+    if (address.sentinels.size() == max_sentinels) {
+      error = "found more than " + std::to_string(max_sentinels) + " sentinels; name some of them";
+      return false;
+    }
+  }
+  const auto path = pieces.path.empty() ? std::string_view{} : pieces.path.substr(1);
+  const auto slash = path.find('/');
+  address.master_name = decode(path.substr(0, slash)).value_or("");
+  if (address.master_name.empty()) {
+    error =
+        "found no name of a master; allowed: redis+sentinel://host[:port][,…]/master[/db], with "
+        "the name that the sentinels know it by, such as mymaster";
+    return false;
+  }
+  if (slash == std::string_view::npos || slash + 1 == path.size()) return true;
+  return redis_database(path.substr(slash + 1), address, error);
+}
+
 bool redis_place(const Pieces& pieces, RedisAddress& address, std::string& error) {
+  if (pieces.scheme == sentinel_scheme) return sentinel_place(pieces, address, error);
   if (pieces.scheme == "unix") {
     address.path = decode(pieces.path).value_or("");
     if (!pieces.hosts.empty() || address.path.size() < 2) {
@@ -222,43 +278,62 @@ bool redis_place(const Pieces& pieces, RedisAddress& address, std::string& error
     }
     return true;
   }
+  if (pieces.hosts.find(',') != std::string_view::npos) {
+    error =
+        "found several hosts; allowed: redis://host, or redis+sentinel://host,host/master where "
+        "they are sentinels";
+    return false;
+  }
   if (!split_host(pieces.hosts, address.host, address.port, error)) return false;
   if (address.host.empty()) {
     error = "found no host; allowed: redis://host, redis://host:port/db";
     return false;
   }
-  if (pieces.path.size() > 1) {
-    const auto database = number(pieces.path.substr(1), 0, 65535);
-    if (!database) {
-      error = "found a database that is not a whole number such as 0" + std::string(escape_hint);
-      return false;
-    }
-    address.database = *database;
+  return pieces.path.size() <= 1 || redis_database(pieces.path.substr(1), address, error);
+}
+
+/// Of the kinds of sessions that libpq can be told to look for, those in which
+/// nothing can be written.
+constexpr std::string_view useless_sessions = "prefer-standby read-only standby";
+constexpr std::string_view useful_sessions = "any primary read-write";
+
+bool postgres_target(const Pieces& pieces, std::string& error) {
+  for (const auto& [name, value] : pieces.query) {
+    if (name != "target_session_attrs") continue;
+    const auto target = decode(value).value_or("");
+    if (contains(split_words({useful_sessions}), target)) continue;
+    error = contains(split_words({useless_sessions}), target)
+                ? "found target_session_attrs=" + target +
+                      ", which finds a server that takes no writes; allowed: read-write, primary"
+                : "found a target_session_attrs that libpq does not know; allowed: read-write, "
+                  "primary, any";
+    return false;
   }
   return true;
 }
 
 bool is_shown(std::string_view name) {
-  return contains(split_words({libpq_words, redis_words}), name);
+  return contains(split_words({libpq_words, redis_words, sentinel_words}), name);
 }
 
 }  // namespace
 
 std::optional<RedisAddress> parse_redis_url(std::string_view url, std::string& error) {
   constexpr std::string_view allowed =
-      "; allowed: redis://[[user]:password@]host[:port][/db] or unix:///path/to.sock[?db=N]";
+      "; allowed: redis://[[user]:password@]host[:port][/db], unix:///path/to.sock[?db=N] or "
+      "redis+sentinel://[[user]:password@]host[:port][,…]/master[/db]";
   const auto pieces = split(url, error);
   if (!pieces) {
     if (error == no_scheme) error += allowed;
     return std::nullopt;
   }
-  if (pieces->scheme == "rediss") {
-    error =
-        "found rediss://, but this build has no TLS for Redis; use redis:// to a server nearby, a "
-        "unix:// socket, or a TLS tunnel such as stunnel";
+  if (pieces->scheme == "rediss" || pieces->scheme == "rediss+sentinel") {
+    error = "found " + std::string(pieces->scheme) +
+            "://, but this build has no TLS for Redis; use redis:// to a server nearby, a "
+            "unix:// socket, or a TLS tunnel such as stunnel";
     return std::nullopt;
   }
-  if (pieces->scheme != "redis" && pieces->scheme != "unix") {
+  if (pieces->scheme != "redis" && pieces->scheme != "unix" && pieces->scheme != sentinel_scheme) {
     error = "found the scheme \"" + std::string(pieces->scheme) + "\"" + std::string(allowed);
     return std::nullopt;
   }
@@ -305,6 +380,7 @@ std::optional<std::string> parse_postgres_url(std::string_view url, std::string&
       return std::nullopt;
     }
   }
+  if (!postgres_target(*pieces, error)) return std::nullopt;
   return std::string(scheme) + std::string(url.substr(pieces->scheme.size()));
 }
 
@@ -316,6 +392,25 @@ bool has_password(std::string_view url) {
          std::any_of(pieces->query.begin(), pieces->query.end(), [](const auto& parameter) {
            return parameter.first == "password" && !parameter.second.empty();
          });
+}
+
+bool has_sentinel_password(std::string_view url) {
+  std::string ignored;
+  const auto address = parse_redis_url(url, ignored);
+  return address && !address->sentinel_password.empty();
+}
+
+bool is_any_of_several(std::string_view url) {
+  std::string ignored;
+  const auto pieces = split(url, ignored);
+  if (!pieces) return false;
+  bool several = pieces->hosts.find(',') != std::string_view::npos;
+  for (const auto& [name, value] : pieces->query) {
+    if (name == "target_session_attrs") return false;
+    if (name != "host" && name != "hostaddr") continue;
+    several = several || decode(value).value_or("").find(',') != std::string::npos;
+  }
+  return several;
 }
 
 std::string with_parameter(std::string url, std::string_view name, std::string_view value) {

@@ -148,9 +148,12 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
 }
 
 void CallProjection::repair(postgres::Session& session) {
-  if (!is_marked() && write_ongoing(session) && remove_strangers(session) &&
+  const auto outages = session.server().outages();
+  const bool was_away = outages != memory_.outages_of_postgres;
+  if ((was_away || !is_marked()) && write_ongoing(session) && remove_strangers(session) &&
       send({{"SET", marker_key, to_iso8601(moment_)}}).has_value()) {
     repaired_generation_ = client_.generation();
+    memory_.outages_of_postgres = outages;
   }
   memory_.repaired_generation = repaired_generation_;
 }

@@ -98,15 +98,19 @@ std::unique_ptr<Session> Pool::take(const std::stop_token& stop, IfNoneFree if_n
 }
 
 void Pool::give_back(std::unique_ptr<Session> session) {
+  std::vector<std::unique_ptr<Session>> lost;  // closed without the lock
   {
     const std::scoped_lock lock(mutex_);
     if (session != nullptr && session->usable()) {
       idle_.push_back(std::move(session));
     } else {
-      --open_;
+      // The others are to the server that was lost: each would keep a run waiting
+      // that stands still, and none asks where commits are acknowledged now.
+      open_ -= 1 + static_cast<std::int64_t>(idle_.size());
+      lost.swap(idle_);
     }
   }
-  freed_.notify_one();
+  freed_.notify_all();
 }
 
 }  // namespace saathii::postgres

@@ -13,6 +13,7 @@
 #include "leadership.sql.hpp"
 #include "saathii/base/first_line.hpp"
 #include "saathii/config/url.hpp"
+#include "saathii/log/log.hpp"
 
 #if defined(__SANITIZE_ADDRESS__) && PQXX_VERSION_MAJOR < 7
 // libpqxx 6.4 loses the result (some 2 KB) with which a lost connection is
@@ -49,6 +50,9 @@ std::string connection_url(const config::Postgres& settings) {
       {"application_name", "saathiid"},
   };
   std::string url = *valid;
+  if (config::is_any_of_several(url)) {
+    url = config::with_parameter(std::move(url), "target_session_attrs", "read-write");
+  }
   if (!config::has_password(url)) {
     if (const auto password = read_password(settings.password)) {
       url = config::with_parameter(std::move(url), "password", *password);
@@ -68,6 +72,38 @@ constexpr const char* takes_no_writes =
     "read-only: this server is a standby or read-only; list the primary in the URL, with "
     "target_session_attrs=read-write";
 constexpr const char* read_only_sql_transaction = "25006";
+
+/// More hosts than this are not told of.
+constexpr int max_told_hosts = 8;
+
+/// Why no host was of use: libpq has a line for each, and hints below it.
+std::string all_hosts(std::string_view failure) {
+  std::string text;
+  for (int hosts = 0; !failure.empty() && hosts < max_told_hosts;) {
+    const auto line = first_line(failure);
+    failure.remove_prefix(std::min(line.size() + 1, failure.size()));
+    if (line.empty() || line.starts_with('\t')) {
+      continue;
+    }
+    text += (text.empty() ? "" : "; ") + line;
+    ++hosts;
+  }
+  const auto says = [&](const char* what) { return text.find(what) != std::string::npos; };
+  if (says("session is read-only") || says("server is in hot standby mode")) {
+    text += "; none of the hosts takes writes: a standby has to be promoted, or the primary named";
+  }
+  return text;
+}
+
+/// What an operator has to know where a COMMIT waits for ever. PostgreSQL has
+/// committed it on its own disk then, and neither statement_timeout nor a lost
+/// client ends the wait: one more session would only be one more that waits.
+std::string standby_is_missing(Duration patience) {
+  return fmt::format(
+      "commits of saathiid have waited for a synchronous standby for more than {}: see "
+      "pg_stat_replication; bring the standby back, or take it out of synchronous_standby_names",
+      format_duration(patience));
+}
 
 /// Where a password that the server did not take came from, for who has to set
 /// it right; empty for any other failure.
@@ -111,6 +147,7 @@ void pause_before_retry(int tries) {
 
 Session::Session(const config::Postgres& settings, ServerState& state) : state_(state) {
   bool read_only = false;
+  bool unacknowledged = false;
   try {
     connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
     forbid_reconnecting(*connection_);
@@ -125,11 +162,17 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
     const auto answer = setup.exec(fmt::format(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET jit = off; SET TimeZone = 'UTC';"
         "SET idle_in_transaction_session_timeout = 60000; SET work_mem = '32MB';"
-        "SET client_connection_check_interval = 2000; SHOW transaction_read_only",
-        ms(settings.statement_timeout), ms(settings.lock_timeout)));
+        "SET client_connection_check_interval = 2000;"
+        "SELECT current_setting('transaction_read_only'),"
+        "       EXISTS (SELECT FROM pg_stat_activity"
+        "         WHERE usename = current_user AND datname = current_database()"
+        "           AND wait_event = 'SyncRep'"
+        "           AND state_change < clock_timestamp() - interval '{} ms')",
+        ms(settings.statement_timeout), ms(settings.lock_timeout), ms(settings.tcp_user_timeout)));
     read_only = answer[0][0].c_str() == std::string_view{"on"};
+    unacknowledged = answer[0][1].as<bool>();
   } catch (const pqxx::failure& error) {
-    unavailable(first_line(error.what()) + about_password(settings, error.what()));
+    unavailable(all_hosts(error.what()) + about_password(settings, error.what()));
   } catch (const PasswordUnreadable& error) {
     unavailable(error.what());
   }
@@ -137,6 +180,13 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
   // connection and down for every run would be told of each time.
   if (read_only) {
     unavailable(takes_no_writes);
+  }
+  if (unacknowledged) {
+    const auto reason = standby_is_missing(settings.tcp_user_timeout);
+    // Said of its own: that the server is down was said when the first was given up.
+    log::warning(log::Message::server_down, "postgres acknowledges nothing: " + reason,
+                 {{"SERVER", "postgres"}});
+    unavailable(reason);
   }
   socket_ = ::fcntl(connection_->sock(), F_DUPFD_CLOEXEC, 0);
   if (socket_ < 0) {

@@ -1,21 +1,14 @@
 #include "saathii/redis/client.hpp"
 
-#include <fcntl.h>
-#include <hiredis/hiredis.h>
-#include <poll.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <csignal>
-#include <ctime>
 #include <stdexcept>
-#include <system_error>
-#include <type_traits>
 #include <utility>
 
+#include "connection.hpp"
 #include "saathii/base/errors.hpp"
+#include "saathii/log/log.hpp"
+#include "sentinel.hpp"
 
 namespace saathii::redis {
 namespace {
@@ -24,10 +17,13 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr std::size_t max_commands_on_wire = 1000;
-/// Far more than any answer to us: the memory is taken as soon as a list begins.
-constexpr std::int64_t max_items_of_list = 1 << 20;
 constexpr milliseconds first_backoff{500};
 constexpr milliseconds backoff_cap{5000};
+/// How many connect_timeouts there are for all sentinels and masters of one try.
+constexpr int max_sentinel_waits = 3;
+/// How long a master is believed to be the one. Who has to give way without being
+/// dead takes writes for some 10 s more, until a sentinel tells it: they are lost.
+constexpr std::chrono::seconds master_believed_for{1};
 
 // What the server as a whole says no with, in the first word of an error: it
 // holds for every command alike, until somebody mends the server or its users.
@@ -35,16 +31,15 @@ constexpr std::array<std::string_view, 13> refusals = {
     "BUSY",   "CLUSTERDOWN", "DENIED", "LOADING",  "MASTERDOWN", "MISCONF",  "NOAUTH",
     "NOPERM", "NOREPLICAS",  "OOM",    "READONLY", "TRYAGAIN",   "WRONGPASS"};
 
-std::string_view first_word(std::string_view text) { return text.substr(0, text.find(' ')); }
-
 bool is_refusal(const Reply& reply) {
   return reply.kind == Reply::Kind::error &&
          std::find(refusals.begin(), refusals.end(), first_word(reply.text)) != refusals.end();
 }
 
 std::string describe(const Address& address) {
+  if (!address.master_name.empty()) return "redis master " + address.master_name;
   if (!address.path.empty()) return "redis at " + address.path;
-  return "redis at " + address.host + ":" + std::to_string(address.port);
+  return "redis at " + to_string({.host = address.host, .port = address.port});
 }
 
 Address checked(std::string_view url) {
@@ -66,112 +61,11 @@ std::string about_password(std::string_view refusal, const config::Redis& settin
   return "; the password is that of " + (source.file.empty() ? source.credential : source.file);
 }
 
-struct FreeReply {
-  void operator()(redisReply* reply) const noexcept { freeReplyObject(reply); }
-};
-using RawReply = std::unique_ptr<redisReply, FreeReply>;
-
-using ReplyMaker = std::remove_pointer_t<decltype(redisReader::fn)>;
-
-/// What hiredis itself makes replies with.
-ReplyMaker& usual_maker() {
-  static ReplyMaker maker{};
-  return maker;
-}
-
-/// hiredis' versions differ in the type of `items`.
-template <typename Count>
-void* make_list(const redisReadTask* task, Count items) {
-  const auto make = usual_maker().createArray;
-  if (make == nullptr || static_cast<std::int64_t>(items) > max_items_of_list) return nullptr;
-  return make(task, items);
-}
-
-/// A server, or what else is at its address, may announce billions of items.
-void bound_lists(redisReader& reader) {
-  static ReplyMaker bounded = [&] {
-    usual_maker() = *reader.fn;
-    ReplyMaker maker = *reader.fn;
-    maker.createArray = make_list;
-    return maker;
-  }();
-  reader.fn = &bounded;
-}
-
-/// hiredis bounds how deep lists nest.
-Reply convert(const redisReply& raw) {
-  Reply reply;
-  switch (raw.type) {
-    case REDIS_REPLY_NIL:
-      break;
-    case REDIS_REPLY_INTEGER:
-      reply.kind = Reply::Kind::integer;
-      reply.integer = raw.integer;
-      break;
-    case REDIS_REPLY_ARRAY:
-      reply.kind = Reply::Kind::list;
-      reply.list.reserve(raw.elements);
-      for (std::size_t i = 0; i < raw.elements; ++i) reply.list.push_back(convert(*raw.element[i]));
-      break;
-    default:
-      reply.kind = raw.type == REDIS_REPLY_ERROR ? Reply::Kind::error : Reply::Kind::text;
-      reply.text.assign(raw.str, raw.len);
-  }
-  return reply;
-}
-
-/// While it lives, writing to a closed socket is an error of this thread's
-/// write and not a signal that ends the program: hiredis asks for no such thing.
-class NoSigpipe {
- public:
-  NoSigpipe() {
-    sigemptyset(&sigpipe_);
-    sigaddset(&sigpipe_, SIGPIPE);
-    sigset_t pending;
-    sigpending(&pending);
-    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
-  }
-  ~NoSigpipe() {
-    const timespec at_once{};
-    if (!was_pending_) sigtimedwait(&sigpipe_, nullptr, &at_once);
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  NoSigpipe(const NoSigpipe&) = delete;
-  NoSigpipe& operator=(const NoSigpipe&) = delete;
-
- private:
-  sigset_t sigpipe_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
-
-/// Waits for `events` until the deadline; 0 if it passed.
-short wait_for(int fd, short events, Steady::time_point deadline) {
-  for (;;) {
-    const auto left = std::chrono::ceil<milliseconds>(deadline - Steady::now()).count();
-    pollfd waited{fd, events, 0};
-    const int ready =
-        poll(&waited, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000)));
-    if (ready > 0) return waited.revents;
-    if (ready == 0 && left <= 0) return 0;
-    if (ready < 0 && errno != EINTR)
-      throw std::system_error(errno, std::generic_category(), "poll");
-  }
-}
-
 }  // namespace
-
-/// What ends a connection; its text holds no secret.
-struct Client::Failure : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 std::optional<Address> parse_url(std::string_view url, std::string& error) {
   return config::parse_redis_url(url, error);
 }
-
-void Client::Close::operator()(redisContext* context) const noexcept { redisFree(context); }
 
 Client::Client(const config::Redis& settings, ServerState& state, Clock clock)
     : settings_(settings),
@@ -190,15 +84,16 @@ std::vector<Reply> Client::pipeline(const std::vector<Command>& commands) {
   if (std::any_of(commands.begin(), commands.end(), [](const auto& c) { return c.empty(); })) {
     throw std::invalid_argument("a Redis command without words");
   }
-  drop_if_dead();
-  if (!context_) connect();
+  if (connection_ && (connection_->is_dead() || has_other_master())) connection_.reset();
+  if (!connection_) connect();
   replies.reserve(commands.size());
   try {
     while (replies.size() < commands.size()) {
       const auto first = replies.size();
       const auto end = std::min(first + max_commands_on_wire, commands.size());
-      for (auto i = first; i < end; ++i) send(commands[i]);
-      exchange(end, Steady::now(), settings_.command_timeout, replies);
+      for (auto i = first; i < end; ++i) connection_->send(commands[i]);
+      connection_->exchange(end, Steady::now() + settings_.command_timeout,
+                            settings_.command_timeout, replies);
       const auto refused = std::find_if(replies.begin() + static_cast<std::ptrdiff_t>(first),
                                         replies.end(), is_refusal);
       if (refused != replies.end()) throw Failure("refuses to serve: " + refused->text);
@@ -215,7 +110,14 @@ Reply Client::command(const Command& command) { return std::move(pipeline({comma
 void Client::connect() {
   if (failed_connects_ > 0 && clock_() < retry_at_) throw Unavailable("redis", last_error_);
   try {
-    greet();
+    if (address_.sentinels.empty()) {
+      connection_ = std::make_unique<Connection>(
+          address_.path.empty() ? Connection::to_host(address_.host, address_.port)
+                                : Connection::to_socket(address_.path));
+      greet(*connection_, settings_.connect_timeout);
+    } else {
+      find_master();
+    }
   } catch (const Failure& failure) {
     const auto longest =
         std::min(first_backoff * (1 << std::min(failed_connects_, 10)), backoff_cap);
@@ -228,38 +130,106 @@ void Client::connect() {
   ++generation_;
 }
 
-/// Connects, says who we are and hears the server answer: a stopped server
-/// still lets its kernel accept connections.
-void Client::greet() {
-  const auto begun = Steady::now();
-  context_.reset(address_.path.empty() ? redisConnectNonBlock(address_.host.c_str(), address_.port)
-                                       : redisConnectUnixNonBlock(address_.path.c_str()));
-  if (!context_) throw std::bad_alloc();
-  if (context_->err != 0) throw Failure(std::string("cannot connect: ") + context_->errstr);
-  bound_lists(*context_->reader);
-  fcntl(context_->fd, F_SETFD, FD_CLOEXEC);
-  if (wait_for(context_->fd, POLLOUT, begun + settings_.connect_timeout) == 0) {
-    throw Failure("cannot connect: no answer within " + format_duration(settings_.connect_timeout));
-  }
-  int error = 0;
-  socklen_t size = sizeof error;
-  getsockopt(context_->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) {
-    throw Failure("cannot connect: " + std::generic_category().message(error));
-  }
-
+/// Says who we are and hears the server answer: a stopped server still lets its
+/// kernel accept connections.
+void Client::greet(Connection& connection, Duration limit) {
+  const auto deadline = Steady::now() + limit;
+  connection.wait_until_open(deadline, limit);
   // One after another: a server that refuses says why only to the first.
   for (const auto& command : greeting()) {
-    std::vector<Reply> replies;
-    send(command);
-    exchange(1, begun, settings_.connect_timeout, replies);
-    const auto& reply = replies.front();
+    const auto reply = connection.ask(command, deadline, limit);
     // A user who may not PING is served all the same.
     const bool may_not_ping = command.front() == "PING" && first_word(reply.text) == "NOPERM";
     if (reply.kind == Reply::Kind::error && !may_not_ping) {
       throw Failure("refuses to serve: " + reply.text + about_password(reply.text, settings_));
     }
   }
+  if (!address_.sentinels.empty()) require_master(connection, deadline, limit);
+}
+
+/// Asks one sentinel after another, and takes the first master named that is one:
+/// during a failover, and behind a lost network, sentinels disagree. Begins with
+/// the sentinel that led there last, or with the first that there was no time for.
+void Client::find_master() {
+  place_ = describe(address_);
+  read_sentinel_password();
+  const auto deadline = Steady::now() + max_sentinel_waits * settings_.connect_timeout;
+  const auto count = address_.sentinels.size();
+  std::string failures;
+  std::vector<config::HostAndPort> tried;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto index = (first_sentinel_ + i) % count;
+    const auto& sentinel = address_.sentinels[index];
+    const auto limit = [&] {
+      const auto left = std::chrono::duration_cast<Duration>(deadline - Steady::now());
+      return std::min(left, settings_.connect_timeout);
+    };
+    if (limit() <= Duration{0}) {
+      first_sentinel_ = index;
+      break;
+    }
+    std::string culprit = "the sentinel at " + to_string(sentinel);
+    try {
+      const auto wait = limit();
+      const auto master = ask_sentinel(sentinel, {.master_name = address_.master_name,
+                                                  .username = address_.sentinel_username,
+                                                  .password = sentinel_password_,
+                                                  .deadline = Steady::now() + wait,
+                                                  .told_limit = wait});
+      if (std::find(tried.begin(), tried.end(), master) != tried.end()) continue;
+      tried.push_back(master);
+      culprit += " names " + to_string(master);
+      connection_ = std::make_unique<Connection>(Connection::to_host(master.host, master.port));
+      greet(*connection_, std::max(limit(), Duration{1}));
+      first_sentinel_ = index;
+      remember_master(master);
+      return;
+    } catch (const Failure& failure) {
+      connection_.reset();
+      failures += (failures.empty() ? "" : "; ") + culprit + ": " + failure.what();
+    }
+  }
+  throw Failure(failures);
+}
+
+/// Asks the sentinel that led here. One that does not answer is not the first to
+/// be asked the next time, and nothing is known.
+bool Client::has_other_master() {
+  if (address_.sentinels.empty() || clock_() < believed_until_) return false;
+  believed_until_ = clock_() + master_believed_for;
+  const auto wait = settings_.connect_timeout;
+  try {
+    return ask_sentinel(address_.sentinels[first_sentinel_],
+                        {.master_name = address_.master_name,
+                         .username = address_.sentinel_username,
+                         .password = sentinel_password_,
+                         .deadline = Steady::now() + wait,
+                         .told_limit = wait}) != master_;
+  } catch (const Failure&) {
+    first_sentinel_ = (first_sentinel_ + 1) % address_.sentinels.size();
+    return false;
+  }
+}
+
+void Client::read_sentinel_password() {
+  sentinel_password_ = address_.sentinel_password;
+  if (!sentinel_password_.empty()) return;
+  try {
+    sentinel_password_ = read_password(settings_.sentinel_password).value_or("");
+  } catch (const PasswordUnreadable& error) {
+    throw Failure(error.what());
+  }
+}
+
+void Client::remember_master(const config::HostAndPort& master) {
+  place_ = "redis at " + to_string(master) + " (" + address_.master_name + ")";
+  if (!master_.host.empty() && master_ != master) {
+    log::info("the master " + address_.master_name + " of Redis is at " + to_string(master) +
+                  " now, it was at " + to_string(master_),
+              {{"SERVER", "redis"}});
+  }
+  master_ = master;
+  believed_until_ = clock_() + master_believed_for;
 }
 
 std::vector<Command> Client::greeting() {
@@ -288,61 +258,14 @@ std::vector<Command> Client::greeting() {
   return words;
 }
 
-/// Between two calls nothing is to be read: a socket that has something to read
-/// was closed by the server, which may have been restarted since.
-void Client::drop_if_dead() {
-  if (context_ && wait_for(context_->fd, POLLIN, Steady::time_point{}) != 0) context_.reset();
-}
-
-void Client::send(const Command& command) {
-  std::vector<const char*> words;
-  std::vector<std::size_t> lengths;
-  for (const auto& word : command) {
-    words.push_back(word.data());
-    lengths.push_back(word.size());
-  }
-  if (redisAppendCommandArgv(context_.get(), static_cast<int>(words.size()), words.data(),
-                             lengths.data()) != REDIS_OK) {
-    throw Failure(context_->errstr);
-  }
-}
-
-/// Writes what send() collected and reads until there are `expected` replies.
-/// The limit is one for all of it, however slowly bytes trickle in.
-void Client::exchange(std::size_t expected, Steady::time_point begun, Duration limit,
-                      std::vector<Reply>& replies) {
-  const auto deadline = begun + limit;
-  int written = 0;
-  while (replies.size() < expected) {
-    void* raw = nullptr;
-    if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) {
-      throw Failure(context_->err == REDIS_ERR_OOM ? "answers more than there is room for"
-                                                   : context_->errstr);
-    }
-    if (raw != nullptr) {
-      replies.push_back(convert(*RawReply(static_cast<redisReply*>(raw))));
-      continue;
-    }
-    const auto events = static_cast<short>(written == 0 ? POLLIN | POLLOUT : POLLIN);
-    const auto ready = Steady::now() < deadline ? wait_for(context_->fd, events, deadline) : 0;
-    if (ready == 0) throw Failure("no answer within " + format_duration(limit));
-    if ((ready & POLLOUT) != 0) {
-      const NoSigpipe guard;
-      if (redisBufferWrite(context_.get(), &written) != REDIS_OK) throw Failure(context_->errstr);
-    }
-    if ((ready & ~POLLOUT) != 0 && redisBufferRead(context_.get()) != REDIS_OK) {
-      throw Failure(context_->errstr);
-    }
-  }
-}
-
 void Client::fail(const std::string& what) {
-  context_.reset();
+  connection_.reset();
   std::string text = place_ + ": " + what;
-  const auto& secret = password_;
-  for (auto at = text.find(secret); !secret.empty() && at != std::string::npos;
-       at = text.find(secret, at + 3)) {
-    text.replace(at, secret.size(), "***");
+  for (const auto* secret : {&password_, &sentinel_password_}) {
+    for (auto at = text.find(*secret); !secret->empty() && at != std::string::npos;
+         at = text.find(*secret, at + 3)) {
+      text.replace(at, secret->size(), "***");
+    }
   }
   last_error_ = text;
   state_.report_down(text);

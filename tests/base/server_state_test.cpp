@@ -72,6 +72,9 @@ TEST_CASE("the callback comes once for each change and may look") {
   state.report_up();
   state.report_up();
   CHECK(seen == std::vector<ServerState::State>{ServerState::State::down, ServerState::State::up});
+  CHECK(state.outages() == 1);
+  state.report_down("z");
+  CHECK(state.outages() == 2);
 }
 
 TEST_CASE("many threads may report and look") {

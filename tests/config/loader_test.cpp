@@ -325,6 +325,13 @@ TEST_CASE("passwords may lie in files, or be handed over by the service manager"
   CHECK(handed_over.postgres.password.credential == "/run/cred/s/postgres.password");
   CHECK(handed_over.redis.password.credential == "/run/cred/s/redis.password");
   CHECK(config::print(handed_over, kinds()).find("/run/cred") == std::string::npos);
+
+  const auto sentinels = read(
+      url_line +
+      "redis = { url = \"redis+sentinel://:main@a,b:1/m/2\", sentinel_password_file = \"/s\" }");
+  CHECK(sentinels.redis.sentinel_password.file == "/s");
+  CHECK(config::print(sentinels, kinds()).find("\"redis+sentinel://:***@a,b:1/m/2\"") !=
+        std::string::npos);
 }
 
 TEST_CASE("a password in the URL and one in a file are one too many") {
@@ -336,6 +343,14 @@ TEST_CASE("a password in the URL and one in a file are one too many") {
         std::vector<std::string>{
             "f:2:26: postgres.password_file: the URL holds a password, too; allowed: one of them",
             "f:3:54: redis.password_file: the URL holds a password, too; allowed: one of them"});
+  const auto sentinels =
+      config::parse(url_line +
+                        "[redis]\nurl = \"redis+sentinel://:main@a,b/m?sentinel_password=secret\"\n"
+                        "sentinel_password_file = \"/s\"\n",
+                    "f", kinds(), no_environment());
+  CHECK(texts_of(sentinels) ==
+        std::vector<std::string>{"f:4:26: redis.sentinel_password_file: the URL holds a "
+                                 "sentinel_password, too; allowed: one of them"});
   // A variable of the environment overrides what is in the file.
   const auto config = read("postgres = { url = \"postgresql://u@db\", password_file = \"/p\" }",
                            environment_of({{"DATABASE_URL", "postgresql://u:other@db"}}));

@@ -101,12 +101,12 @@ TEST_CASE("misspelt names get the nearest known one") {
        {"f:2:1: unknown key \"tiemzone\"; did you mean \"timezone\"?"}},
       {"nothing near: the known keys",
        "[redis]\npool = 3",
-       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, password_file, connect_timeout, "
-        "command_timeout"}},
+       {"f:3:1: unknown key \"pool\" in [redis]; known keys: url, password_file, "
+        "sentinel_password_file, connect_timeout, command_timeout"}},
       {"a table where there is none",
        "[redis.tls]\non = true",
-       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, connect_timeout, "
-        "command_timeout"}},
+       {"f:2:8: unknown key \"tls\" in [redis]; known keys: url, password_file, "
+        "sentinel_password_file, connect_timeout, command_timeout"}},
       {"another host's address",
        "http.listen = \"0.0.0.0:9464\"",
        {"f:2:15: http.listen: found \"0.0.0.0:9464\"; 0.0.0.0 is not a loopback address: saathiid "

@@ -26,6 +26,19 @@ std::string redis(std::string_view url) {
          " password=" + address->password + " db=" + std::to_string(address->database);
 }
 
+std::string sentinel(std::string_view url) {
+  std::string error;
+  const auto address = config::parse_redis_url(url, error);
+  if (!address) return error;
+  std::string text = "ok";
+  for (const auto& place : address->sentinels) {
+    text += " " + place.host + ":" + std::to_string(place.port);
+  }
+  return text + " master=" + address->master_name + " db=" + std::to_string(address->database) +
+         " " + address->username + "/" + address->password + " " + address->sentinel_username +
+         "/" + address->sentinel_password;
+}
+
 }  // namespace
 
 TEST_CASE("PostgreSQL URLs that libpq takes") {
@@ -80,7 +93,8 @@ TEST_CASE("Redis URLs") {
         "ok host= port=6379 path=/run/r.sock user= password=p db=0");
 
   const std::string allowed =
-      "; allowed: redis://[[user]:password@]host[:port][/db] or unix:///path/to.sock[?db=N]";
+      "; allowed: redis://[[user]:password@]host[:port][/db], unix:///path/to.sock[?db=N] or "
+      "redis+sentinel://[[user]:password@]host[:port][,…]/master[/db]";
   CHECK(redis("localhost:6379") == "found no scheme" + allowed);
   CHECK(redis("http://h") == "found the scheme \"http\"" + allowed);
   CHECK(redis("rediss://h").starts_with("found rediss://, but this build has no TLS for Redis"));
@@ -93,6 +107,68 @@ TEST_CASE("Redis URLs") {
   CHECK(redis("unix://run/r.sock").starts_with("found no absolute path"));
   CHECK(redis("redis://h?dbb=1") ==
         "found the unknown query parameter \"dbb\"; did you mean \"db\"?");
+}
+
+TEST_CASE("URLs of Redis by its sentinels") {
+  CHECK(sentinel("redis+sentinel://a/mymaster") == "ok a:26379 master=mymaster db=0 / /");
+  CHECK(sentinel("redis+sentinel://u:p%40@a:1,[::1]:2,b/my%20master/3") ==
+        "ok a:1 ::1:2 b:26379 master=my master db=3 u/p@ /");
+  CHECK(
+      sentinel("redis+sentinel://a/m/?db=2&username=u&sentinel_username=s&sentinel_password=%26") ==
+      "ok a:26379 master=m db=2 u/ s/&");
+  const std::string no_master = "found no name of a master; allowed: redis+sentinel://";
+  CHECK_THAT(sentinel("redis+sentinel://a,b"), Catch::Matchers::StartsWith(no_master));
+  CHECK_THAT(sentinel("redis+sentinel://a//0"), Catch::Matchers::StartsWith(no_master));
+  for (const auto* url :
+       {"redis+sentinel:///m", "redis+sentinel://a,,b/m", "redis+sentinel://a,/m"}) {
+    CHECK_THAT(sentinel(url),
+               Catch::Matchers::StartsWith("found no host of a sentinel; allowed: "));
+  }
+  CHECK_THAT(sentinel("redis+sentinel://a/m/first"),
+             Catch::Matchers::StartsWith("found a database that is not a whole number"));
+  CHECK_THAT(sentinel("redis+sentinel://a:x/m"),
+             Catch::Matchers::StartsWith("found a port that is not a number"));
+  CHECK_THAT(sentinel("rediss+sentinel://a/m"),
+             Catch::Matchers::StartsWith("found rediss+sentinel://, but this build has no TLS"));
+  std::string many = "redis+sentinel://h0";
+  for (std::size_t i = 1; i < config::max_sentinels; ++i) many += ",h" + std::to_string(i);
+  CHECK_THAT(sentinel(many + "/m"), Catch::Matchers::StartsWith("ok h0:26379 h1:26379"));
+  CHECK(sentinel(many + ",one-more/m") == "found more than 16 sentinels; name some of them");
+  CHECK(sentinel("redis+sentinel://a/m?sentinel_passwort=hunter2") ==
+        "found the unknown query parameter \"sentinel_passwort\"; did you mean "
+        "\"sentinel_password\"?");
+  CHECK(redis("redis://a?sentinel_password=hunter2") ==
+        "found an unknown query parameter; allowed: db, username, password");
+  CHECK_THAT(redis("redis://a,b"), Catch::Matchers::StartsWith("found several hosts; allowed: "));
+
+  CHECK(config::mask_url("redis+sentinel://u:hunter2@a,b:1/m/0?sentinel_username=s"
+                         "&sentinel_password=hunter2") ==
+        "redis+sentinel://u:***@a,b:1/m/0?sentinel_username=s&sentinel_password=***");
+  CHECK(config::has_password("redis+sentinel://:p@a/m"));
+  CHECK_FALSE(config::has_password("redis+sentinel://a/m?sentinel_password=p"));
+  CHECK(config::has_sentinel_password("redis+sentinel://a/m?sentinel_password=p"));
+  CHECK_FALSE(config::has_sentinel_password("redis+sentinel://:p@a/m"));
+}
+
+TEST_CASE("several hosts of PostgreSQL, of which one takes writes") {
+  for (const auto* url : {"postgresql://h1,h2/db", "postgresql:///db?host=h1,h2",
+                          "postgresql:///db?host=%2Fa%2Ch2", "postgresql:///db?hostaddr=::1,::2"}) {
+    CHECK(config::is_any_of_several(url));
+    CHECK_FALSE(
+        config::is_any_of_several(config::with_parameter(url, "target_session_attrs", "primary")));
+  }
+  CHECK_FALSE(config::is_any_of_several("postgresql://h/db?host=i"));
+  for (const auto* target : {"any", "primary", "read-write"}) {
+    const auto url = "postgresql://h1,h2/db?target_session_attrs=" + std::string(target);
+    CHECK(postgres(url) == "ok " + url);
+  }
+  for (const auto* target : {"standby", "read-only", "prefer-standby"}) {
+    CHECK(postgres("postgresql://h1,h2/db?target_session_attrs=" + std::string(target)) ==
+          "found target_session_attrs=" + std::string(target) +
+              ", which finds a server that takes no writes; allowed: read-write, primary");
+  }
+  CHECK(postgres("postgresql://h/db?target_session_attrs=readwrite") ==
+        "found a target_session_attrs that libpq does not know; allowed: read-write, primary, any");
 }
 
 TEST_CASE("whether a URL has a password") {
@@ -160,6 +236,11 @@ TEST_CASE("no secret is in a problem or in what is printed, however the URL is w
                                          "hunter2",
                                          "host=h password=hunter2",
                                          "redis://h:hunter2",
+                                         "redis+sentinel://:hunter2@a/m",
+                                         "redis+sentinel://:hunter2@a",
+                                         "redis+sentinel://a/m?sentinel_password=hunter2",
+                                         "redis+sentinel://a/m?sentinel_pasword=hunter2",
+                                         "redis+sentinel://a/m/x?sentinel_password=hunter2",
                                          "redis://h?db=hunter2"};
   // Where it is meant, in the other's place, and where no URL is meant at all.
   const std::vector<std::string> lines = {

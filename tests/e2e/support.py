@@ -76,6 +76,8 @@ def children_of(pid):
 class Postgres:
     """A private cluster on a Unix socket."""
 
+    options = ["-c", "listen_addresses="]
+
     def __init__(self, folder):
         self.folder = pathlib.Path(folder) / "pg"
         self.folder.mkdir()
@@ -85,6 +87,9 @@ class Postgres:
         if os.geteuid() == 0:
             owner = next(a for a in unprivileged() if a.startswith("--reuid=")).split("=")[1]
             os.chown(self.folder, int(owner), -1)
+        self.initialize()
+
+    def initialize(self):
         subprocess.run(
             unprivileged() + [f"{postgres_bin()}/initdb", "-D", str(self.data), "-U", "postgres",
                               "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
@@ -99,8 +104,7 @@ class Postgres:
             self.process = subprocess.Popen(
                 unprivileged() + ["setpriv", "--pdeathsig", "INT", f"{postgres_bin()}/postgres",
                                   "-D", str(self.data), "-k", str(self.folder),
-                                  "-c", "listen_addresses=", "-c", "fsync=off",
-                                  "-c", "max_connections=50"],
+                                  "-c", "fsync=off", "-c", "max_connections=50", *self.options],
                 stdout=subprocess.DEVNULL, stderr=log, cwd="/", start_new_session=True)
         wait_until("PostgreSQL to answer", self.answers)
 

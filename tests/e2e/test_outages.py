@@ -6,7 +6,7 @@ import signal
 import unittest
 
 import platform_data as platform
-from support import CONFIG, Case, run, wait_until
+from support import CONFIG, SOURCE, Case, run, wait_until
 
 DATABASE = "outages"
 
@@ -129,6 +129,64 @@ class PostgresStalled(Outages):
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)
         self.postgres.go_on()
+
+
+class StandbyLost(Outages):
+    """A COMMIT that waits for a synchronous standby which is not there."""
+
+    WAITING = ("SELECT count(*) FROM pg_stat_activity"
+               " WHERE usename = 'saathiid' AND wait_event = 'SyncRep'")
+
+    def setUp(self):
+        super().setUp()
+        # As the daemon's role, so that its waiting commits can be told from ours.
+        self.postgres.query((SOURCE / "deploy/saathiid-role.sql").read_text(), DATABASE)
+        config = self.config.read_text()
+        config = config.replace("user=postgres", "user=saathiid")
+        self.hasty = self.write("hasty.toml", config.replace(
+            "[redis]", 'statement_timeout = "1s"\ntcp_user_timeout = "1s"\n[redis]'))
+
+    def query(self, sql):
+        return super().query("SET synchronous_commit = local; " + sql)
+
+    def set_standby(self, names):
+        self.query(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        self.query("SELECT pg_reload_conf()")
+        wait_until("the server to have read it", lambda: self.query(
+            "SELECT 1 WHERE current_setting('synchronous_standby_names') = '" + names + "'"))
+
+    def waiting(self):
+        return int(self.query(self.WAITING)[0][0])
+
+    def test_nothing_is_lost_doubled_or_taken_for_done(self):
+        self.add_call()
+        daemon = self.daemon(self.hasty).ready()
+        self.wait_until_caught_up()
+        balance = self.query("SELECT balance_coins FROM user_wallets WHERE user_id = 2")
+        self.set_standby("nobody")
+        self.make_call_older(600)
+        # statement_timeout does not end the wait: the cancelled COMMIT would be
+        # one that only this server has. The run's own time limit ends the session.
+        wait_until("a commit to wait for longer than statement_timeout", lambda: self.query(
+            "SELECT 1 FROM pg_stat_activity WHERE usename = 'saathiid' AND wait_event = 'SyncRep'"
+            " AND query_start < clock_timestamp() - interval '2 s'"))
+        daemon.notices.wait_for("^STATUS=.*postgres down for ")
+        daemon.log.wait_for("postgres acknowledges nothing: commits of saathiid have waited for a synchronous standby for more than 1s: see"
+                            " pg_stat_replication")
+        # No session is opened any more that could only wait, too.
+        line = daemon.log.length()
+        most = self.waiting()
+        self.wait_until_log_files_go()
+        daemon.notices.wait_for("^WATCHDOG=1$", times=8, after=daemon.notices.length())
+        self.assertLessEqual(self.waiting(), max(most, 8))
+        self.assertEqual(daemon.log.count("[Cc]ancel"), 0)
+        self.assertEqual(self.query("SELECT balance_coins FROM user_wallets WHERE user_id = 2"),
+                         balance)
+        self.set_standby("")
+        self.wait_until_caught_up()
+        daemon.log.wait_for("postgres is back after", after=line)
+        self.assertEqual(self.waiting(), 0)
+        self.finish(daemon)
 
 
 class RedisLost(Outages):

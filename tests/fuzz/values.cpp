@@ -78,7 +78,15 @@ void check_redis(std::string_view url) {
   const auto address = saathii::config::parse_redis_url(url, error);
   require(address.has_value() || !error.empty(), "what is wrong is told", url);
   if (address) {
-    require(address->host.empty() != address->path.empty(), "a host or a path", url);
+    const int places = (address->host.empty() ? 0 : 1) + (address->path.empty() ? 0 : 1) +
+                       (address->sentinels.empty() ? 0 : 1);
+    require(places == 1, "a host, a path or sentinels", url);
+    require(address->sentinels.empty() == address->master_name.empty(), "a master's name", url);
+    require(address->sentinels.size() <= saathii::config::max_sentinels, "so many", url);
+    for (const auto& sentinel : address->sentinels) {
+      require(!sentinel.host.empty() && sentinel.port > 0 && sentinel.port < 65'536, "a sentinel",
+              url);
+    }
     require(address->port > 0 && address->port < 65'536, "a port", url);
     require(!address->password.empty() == saathii::config::has_password(url), "a password is one",
             url);
@@ -92,8 +100,10 @@ void check_secret(std::string_view rest) {
   if (has_secret(rest)) {
     return;  // there, in a host's place, it is none
   }
-  for (const std::string_view scheme : {"postgresql://u:", "redis://u:", "redis://:", "unix://:",
-                                        "postgresql+asyncpg://u:", "rediss://u:", "mysql://u:"}) {
+  for (const std::string_view scheme :
+       {"postgresql://u:", "redis://u:", "redis://:", "unix://:", "redis+sentinel://:",
+        "redis+sentinel://s/m?sentinel_password=", "postgresql+asyncpg://u:", "rediss://u:",
+        "mysql://u:"}) {
     const auto url = std::string(scheme).append(secret).append(rest);
     std::string of_postgres;
     std::string of_redis;

@@ -89,6 +89,26 @@ TEST_CASE("repair removes what PostgreSQL does not call ongoing, and only that")
   CHECK(calls.ask({"GET", "call:notes"}).text == "somebody else's");
 }
 
+TEST_CASE(
+    "after an outage of PostgreSQL Redis shows no more than the server that is there now has") {
+  Projected calls;
+  const int call = calls.start(calls.user(1000), calls.user(0), -10);
+  calls.deduct(0);
+  // What the lost server had committed last and shown, its successor knows nothing of.
+  calls.ask({"HSET", "call:" + std::to_string(call), "coins_spent", "20"});
+  calls.ask({"HSET", "call:999999", "coins_spent", "10"});
+  calls.deduct(0);
+  CHECK(calls.has(999999));
+  calls.pool->state().report_down("the server closed the connection");
+  calls.deduct(0);
+  CHECK(calls.field(call, "coins_spent") == "10");
+  CHECK_FALSE(calls.has(999999));
+  // Once for each outage.
+  calls.ask({"HSET", "call:999999", "coins_spent", "10"});
+  calls.deduct(0);
+  CHECK(calls.has(999999));
+}
+
 TEST_CASE("a low balance is published once, when the coming minute is the last") {
   Projected calls;
   const int caller = calls.user(40);

@@ -104,10 +104,11 @@ def call_hash(user_id, listener_id, call_type, start_time, coins_spent):
 class PlatformApi:
     """One connection to each server; for one thread at a time."""
 
-    def __init__(self, database_url, redis_url, audio_rate=10, video_rate=60):
+    def __init__(self, database_url, redis_url, audio_rate=10, video_rate=60, redis_client=None):
         self.rates = {"audio": audio_rate, "video": video_rate}
         self.connection = psycopg2.connect(database_url, application_name="platform api")
-        self.redis = redis.Redis.from_url(redis_url, decode_responses=True, socket_timeout=5)
+        self.redis = redis_client or redis.Redis.from_url(redis_url, decode_responses=True,
+                                                          socket_timeout=5)
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute(LOG_SCHEMA)
             cursor.execute("SET synchronous_commit = on")

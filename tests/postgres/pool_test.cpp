@@ -128,6 +128,28 @@ TEST_CASE("a session that was lost while idle is noticed before it is used") {
   CHECK(db.state.snapshot().state == ServerState::State::up);
 }
 
+TEST_CASE("with a session that is lost those go that nobody uses: they are to the same server") {
+  Database db;
+  Pool pool(db.settings(3), db.state);
+  const auto held = pool.lease({});
+  const int kept = backend_of(held);
+  int idle = 0;
+  {
+    const auto lost = pool.lease({});
+    {
+      const auto other = pool.lease({});
+      idle = backend_of(other);
+    }
+    CHECK(pool.use().idle == 1);
+    lost->interrupt();
+    CHECK_THROWS_AS(backend_of(lost), Unavailable);
+  }
+  CHECK(pool.use().idle == 0);
+  CHECK(pool.use().leased == 1);
+  CHECK(backend_of(held) == kept);
+  CHECK(backend_of(pool.lease({})) != idle);
+}
+
 TEST_CASE("a stop interrupts a statement that is under way") {
   Database db;
   Pool pool(db.settings(1), db.state);

@@ -251,6 +251,40 @@ TEST_CASE("a server that is not there is Unavailable") {
   CHECK(state.snapshot().state == ServerState::State::down);
 }
 
+TEST_CASE("of several hosts the first that takes writes is used, each is told of if none does") {
+  Database db;
+  const auto with_hosts = [&](const std::string& hosts) {
+    auto settings = db.owner_settings();
+    auto& url = settings.url;
+    const auto at = url.find("host=");
+    REQUIRE(at != std::string::npos);
+    const auto end = std::min(url.find('&', at), url.size());
+    const std::string folder = url.substr(at + 5, end - at - 5);
+    std::string all = hosts;
+    all.replace(all.find("FOLDER"), 6, folder);
+    url.replace(at, end - at, "host=" + all);
+    return settings;
+  };
+  Session session(with_hosts("/nowhere,FOLDER"), db.state);
+  CHECK(backend_of(session) > 0);
+
+  db.exec(fmt::format("ALTER DATABASE {} SET default_transaction_read_only = on",
+                      db.value("SELECT current_database()")));
+  CHECK_THROWS_WITH(
+      Session(with_hosts("/nowhere,FOLDER,/elsewhere"), db.state),
+      Catch::Matchers::StartsWith("connection to server on socket \"/nowhere/") &&
+          Catch::Matchers::Contains("No such file or directory; connection to server on socket") &&
+          Catch::Matchers::Contains("failed: session is read-only; ") &&
+          Catch::Matchers::Contains("\"/elsewhere/") &&
+          Catch::Matchers::EndsWith("; none of the hosts takes writes: a standby has to be "
+                                    "promoted, or the primary named"));
+  // Asked for any of them, the first that answers decides.
+  auto any = with_hosts("FOLDER,/nowhere");
+  any.url += "&target_session_attrs=any";
+  CHECK_THROWS_WITH(Session(any, db.state),
+                    Catch::Matchers::StartsWith("read-only: this server is a standby"));
+}
+
 TEST_CASE("a server that is full or starts up is Unavailable, not a fault") {
   Database db;
   const auto name = db.value("SELECT current_database()");

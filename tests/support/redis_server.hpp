@@ -1,7 +1,9 @@
 #pragma once
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +26,7 @@ namespace saathii::test {
 class RedisServer {
  public:
   /// Starts the server; `arguments` are added to its command line, for example
-  /// {"--requirepass", "word"}.
+  /// {"--requirepass", "word"}; a configuration file comes first.
   explicit RedisServer(std::vector<std::string> arguments = {}) : arguments_(std::move(arguments)) {
     std::string pattern =
         (std::filesystem::temp_directory_path() / "saathii-redis-XXXXXX").string();
@@ -60,10 +62,12 @@ class RedisServer {
     if (pid_ != 0) return;
     std::array<int, 2> log{};
     if (pipe2(log.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-    std::vector<std::string> words = {
-        "redis-server", "--port", "0",     "--unixsocket",  socket(), "--save", "",
-        "--appendonly", "no",     "--dir", folder_.string()};
-    words.insert(words.end(), arguments_.begin(), arguments_.end());
+    const bool has_file = !arguments_.empty() && !arguments_.front().starts_with("--");
+    std::vector<std::string> words = {"redis-server"};
+    if (has_file) words.push_back(arguments_.front());
+    words.insert(words.end(), {"--port", "0", "--unixsocket", socket(), "--save", "",
+                               "--appendonly", "no", "--dir", folder_.string()});
+    words.insert(words.end(), arguments_.begin() + (has_file ? 1 : 0), arguments_.end());
     std::vector<char*> argv;
     argv.reserve(words.size() + 1);
     for (auto& word : words) argv.push_back(word.data());
@@ -93,6 +97,20 @@ class RedisServer {
     log_ = -1;
   }
 
+  /// A port of 127.0.0.1 that nobody listens at now.
+  static int free_port() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool bound = bind(listener, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
+                       getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+    close(listener);
+    if (!bound) throw std::runtime_error("no free port");
+    return ntohs(address.sin_port);
+  }
+
   /// The process stands still: its kernel takes connections, nobody answers.
   /// Returns once it does.
   void pause() {
@@ -107,7 +125,8 @@ class RedisServer {
   void wait_until_ready() {
     std::string seen;
     std::array<char, 4096> part{};
-    while (seen.find("eady to accept connections") == std::string::npos) {
+    while (seen.find("eady to accept connections") == std::string::npos &&
+           seen.find("Sentinel ID is") == std::string::npos) {
       const auto size = read(log_, part.data(), part.size());
       if (size < 0 && errno == EINTR) continue;
       if (size <= 0) {

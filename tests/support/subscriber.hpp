@@ -1,5 +1,6 @@
 #pragma once
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -7,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -36,20 +38,31 @@ class Subscriber {
     if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       throw std::runtime_error("cannot subscribe at " + path);
     }
-    channels.emplace_back(last_word);
-    std::string command = "SUBSCRIBE";
-    for (const auto& channel : channels) command += " " + channel;
-    command += "\r\n";
-    if (::send(socket_, command.data(), command.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(command.size())) {
-      throw std::runtime_error("cannot subscribe");
+    subscribe(std::move(channels));
+  }
+
+  /// The same for a server of this host.
+  Subscriber(int port, std::vector<std::string> channels)
+      : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      throw std::runtime_error("cannot subscribe at port " + std::to_string(port));
     }
-    for (std::size_t channel = 0; channel < channels.size(); ++channel) read_push();
+    subscribe(std::move(channels));
   }
 
   ~Subscriber() { ::close(socket_); }
   Subscriber(const Subscriber&) = delete;
   Subscriber& operator=(const Subscriber&) = delete;
+
+  /// Waits for the next message.
+  Message next() {
+    auto push = read_push();
+    return {push.at(1), push.at(2)};
+  }
 
   /// All that was published until now: `publish` is given a channel on which to
   /// publish anything, which marks the end.
@@ -66,6 +79,18 @@ class Subscriber {
 
  private:
   static constexpr std::string_view last_word = "the-test-has-no-more";
+
+  void subscribe(std::vector<std::string> channels) {
+    channels.emplace_back(last_word);
+    std::string command = "SUBSCRIBE";
+    for (const auto& channel : channels) command += " " + channel;
+    command += "\r\n";
+    if (::send(socket_, command.data(), command.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(command.size())) {
+      throw std::runtime_error("cannot subscribe");
+    }
+    for (std::size_t channel = 0; channel < channels.size(); ++channel) read_push();
+  }
 
   /// One RESP array of texts and numbers.
   std::vector<std::string> read_push() {

@@ -2,7 +2,9 @@
 ever asking saathiid. What cannot be done because a server is away is let be, as an
 app's request would be."""
 
+import os
 import random
+import socket
 import threading
 import time
 
@@ -74,6 +76,18 @@ class People:
             self.thread.join(60)
         if self.api is not None:
             self.api.close()
+
+    def hang_up(self):
+        """As an app's server whose requests take too long: any thread may end its waits."""
+        api = self.api
+        if api is None:
+            return
+        try:
+            api.redis.connection_pool.disconnect()
+            with socket.socket(fileno=os.dup(api.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+        except (OSError, psycopg2.Error, redis.RedisError):
+            pass  # it has ended by itself
 
     def _run(self):
         while not self.ended:

@@ -12,6 +12,7 @@ import threading
 import time
 
 import psycopg2
+import redis
 
 from people import People
 from platform_api import PlatformApi
@@ -82,11 +83,8 @@ class Instance:
         self.name = f"d{number}"
         self.folder = world.folder / self.name
         self.folder.mkdir(mode=0o755)
-        (self.folder / "pg").mkdir(mode=0o755)
         self.config = self.folder / "saathiid.toml"
-        self.postgres = Proxy(self.folder / "pg/.s.PGSQL.5432",
-                              world.postgres.folder / ".s.PGSQL.5432")
-        self.redis = Proxy(self.folder / "redis.sock", world.redis.path)
+        self.urls = self.open_ways()
         self.write_config()
         self.log = (world.folder / f"saathiid-{number}.log").open("a")
         self.wanted = True
@@ -101,10 +99,22 @@ class Instance:
         self.supervisor = threading.Thread(target=self._supervise, daemon=True)
         self.supervisor.start()
 
+    def open_ways(self):
+        """Proxies to the servers; returns the URLs of PostgreSQL and Redis."""
+        (self.folder / "pg").mkdir(mode=0o755)
+        self.postgres = Proxy(self.folder / "pg/.s.PGSQL.5432",
+                              self.world.postgres.folder / ".s.PGSQL.5432")
+        self.redis = Proxy(self.folder / "redis.sock", self.world.redis.path)
+        return (f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
+                f"unix://{self.folder}/redis.sock")
+
+    def close_ways(self):
+        self.postgres.close()
+        self.redis.close()
+
     def write_config(self, batch_size=5000):
-        self.config.write_text(self.world.configuration(
-            f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
-            f"unix://{self.folder}/redis.sock", batch_size, self.name))
+        self.config.write_text(self.world.configuration(*self.urls, batch_size,
+                                                          self.name))
 
     def set_clock(self, ahead_s):
         """What its clock is ahead of the true time, in seconds; at once."""
@@ -145,13 +155,16 @@ class Instance:
         self.may_run.set()
         self.supervisor.join(60)
         self.signal(signal.SIGKILL)
-        self.postgres.close()
-        self.redis.close()
+        self.close_ways()
         self.log.close()
 
 
 class World:
     """Owns everything; stop() leaves nothing behind."""
+
+    make_instance = Instance
+    make_postgres = Postgres
+    make_redis = Redis
 
     def __init__(self):
         # Short, because a socket's path must fit in 107 bytes.
@@ -164,8 +177,8 @@ class World:
         self.logs.mkdir()
         self.instances = []
         self.people = None
-        self.postgres = Postgres(self.folder)
-        self.redis = Redis(self.folder)
+        self.postgres = self.make_postgres(self.folder)
+        self.redis = self.make_redis(self.folder)
 
     def start(self, daemons, seed, live_calls):
         self.postgres.start()
@@ -175,11 +188,11 @@ class World:
         self.people = People(self.api, seed, live_calls)
         self.people.prepare()
         for number in range(1, daemons + 1):
-            self.instances.append(Instance(self, number))
+            self.instances.append(self.make_instance(self, number))
         self.people.start()
 
-    def configuration(self, database, redis, batch_size, instance="owner"):
-        return CONFIG.format(database=database, redis=redis, minute=MINUTE_S, stale=STALE_S,
+    def configuration(self, database, redis_url, batch_size, instance="owner"):
+        return CONFIG.format(database=database, redis=redis_url, minute=MINUTE_S, stale=STALE_S,
                              grace=GRACE_S, batch_size=batch_size, logs=self.logs,
                              instance=instance, lease=LEASE_S)
 
@@ -206,6 +219,10 @@ class World:
     def api(self):
         """A connection of the platform's own, past every proxy."""
         return PlatformApi(self.database, self.redis.url(), RATES["audio"], RATES["video"])
+
+    def redis_client(self):
+        return redis.Redis(unix_socket_path=str(self.redis.path), decode_responses=True,
+                           socket_timeout=10)
 
     def connect(self):
         return psycopg2.connect(self.database, application_name="campaign")

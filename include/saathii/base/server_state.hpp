@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -28,6 +29,9 @@ class ServerState {
   void report_down(const std::string& error);
 
   [[nodiscard]] Snapshot snapshot() const;
+  /// How often it went down. Who has seen another number may meet another
+  /// server than before, that lacks what the old one had told last.
+  [[nodiscard]] std::uint64_t outages() const;
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
   /// Called after every change, on the thread that reported it. Set it before
@@ -38,6 +42,7 @@ class ServerState {
   const std::string name_;
   mutable std::mutex mutex_;
   Snapshot current_;
+  std::uint64_t outages_ = 0;
   std::function<void()> callback_;
 };
 

@@ -32,6 +32,8 @@ struct Redis {
   Duration connect_timeout = std::chrono::seconds{1};
   Duration command_timeout = std::chrono::seconds{2};
   PasswordSource password = {};  ///< for a URL without one
+  /// What the sentinels themselves ask for, for a URL that does not say it.
+  PasswordSource sentinel_password = {.file = {}, .credential = {}, .name = "sentinel_password"};
 };
 
 /// Coins for one started minute.

@@ -25,6 +25,9 @@ class CallProjection {
   /// between a commit and its showing leaves the next one to repair it.
   struct Memory {
     std::optional<std::uint64_t> repaired_generation;
+    /// The outages of PostgreSQL that there had been: who takes over from a lost
+    /// primary may lack the last commits, and Redis shows them still.
+    std::uint64_t outages_of_postgres = 0;
   };
 
   /// For one run at `moment`. `client` and `memory` outlive the projection,
@@ -47,7 +50,7 @@ class CallProjection {
 
   /// Rewrites every ongoing call's hash and removes all others, if Redis may
   /// lack something since the last repair: a new connection, its marker key is
-  /// gone, or a run broke off. Call it after the run's charges.
+  /// gone, a run broke off, or PostgreSQL was away. Call it after the run's charges.
   void repair(postgres::Session& session);
 
   /// Warnings of a low balance that were published.

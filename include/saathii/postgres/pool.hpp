@@ -15,7 +15,8 @@ namespace saathii::postgres {
 class Session;
 
 /// At most max_sessions sessions, opened when first needed and kept. A broken
-/// session is thrown away, never mended. Any thread.
+/// session is thrown away, never mended, and with it those that nobody uses: they
+/// are to the same server. Any thread.
 class Pool {
  public:
   /// Opens nothing yet. `state` outlives the pool.

@@ -30,8 +30,10 @@ inline constexpr int max_transaction_tries = 5;
 /// what it had set would be lost silently. Once broken it is thrown away.
 class Session {
  public:
-  /// Connects, with the password as its file holds it now. Throws Unavailable
-  /// within about connect_timeout, for a server that takes no writes and for a
+  /// Connects, with the password as its file holds it now; of several hosts to
+  /// the first that takes writes. Throws Unavailable within about connect_timeout
+  /// for each host, also where none takes writes, where commits of ours have
+  /// waited for a synchronous standby for longer than tcp_user_timeout, and for a
   /// password that cannot be read; std::invalid_argument for a URL that
   /// config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
@@ -90,6 +92,9 @@ class Session {
 
   /// False once broken, and for an idle session whose server hung up.
   [[nodiscard]] bool usable() const noexcept;
+
+  /// Of the server, as all sessions of the pool have met it.
+  [[nodiscard]] const ServerState& server() const noexcept { return state_; }
 
   /// For require_known_schema(): asked for and known.
   bool schema_is_known = false;

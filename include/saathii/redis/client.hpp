@@ -14,11 +14,11 @@
 #include "saathii/config/config.hpp"
 #include "saathii/config/url.hpp"
 
-struct redisContext;
-
 namespace saathii::redis {
 
-/// What a redis:// or unix:// URL says; the configuration checks it too.
+class Connection;
+
+/// What a URL says; the configuration checks it too.
 using Address = config::RedisAddress;
 
 /// Reads a Redis URL. On failure returns nothing and sets `error`.
@@ -40,9 +40,13 @@ struct Reply {
 ///
 /// Making it (with AUTH, by the password as its file holds it then, and SELECT) takes at most
 /// connect_timeout, beyond which only the system's resolver of host names can wait; each 1000
-/// commands take at most command_timeout. After any failure the connection is thrown away. While a
-/// server cannot be reached, calls fail at once with the last error until a backoff (at most 5 s,
-/// with jitter) has passed, so that it costs a run little.
+/// commands take at most command_timeout. Where sentinels are asked for the master, each of them
+/// and the master that it names has connect_timeout, all together three times that, and only a
+/// server that says it is a master is taken; a second later the next call asks again, within
+/// connect_timeout, and leaves a master that has given way. After any failure the connection is
+/// thrown away, and the next one is made to the master of that time. While a server cannot be
+/// reached, calls fail at once with the last error until a backoff (at most 5 s, with jitter) has
+/// passed, so that it costs a run little.
 class Client {
  public:
   /// What the backoff reads the time from; tests give their own.
@@ -72,27 +76,26 @@ class Client {
   [[nodiscard]] ServerState& state() const { return state_; }
 
  private:
-  struct Close {
-    void operator()(redisContext* context) const noexcept;
-  };
-  struct Failure;
-
   void connect();
-  void greet();
-  void drop_if_dead();
-  void exchange(std::size_t expected, std::chrono::steady_clock::time_point begun, Duration limit,
-                std::vector<Reply>& replies);
-  void send(const Command& command);
+  void greet(Connection& connection, Duration limit);
+  void find_master();
+  [[nodiscard]] bool has_other_master();
+  void read_sentinel_password();
+  void remember_master(const config::HostAndPort& master);
   std::vector<Command> greeting();
   [[noreturn]] void fail(const std::string& what);
 
   const config::Redis settings_;
   const Address address_;
-  std::string password_;     ///< of the connection; secret
-  const std::string place_;  ///< for messages: "redis at 127.0.0.1:6379"
+  std::string password_;           ///< of the connection; secret
+  std::string sentinel_password_;  ///< secret
+  std::string place_;              ///< for messages: "redis at 127.0.0.1:6379"
   ServerState& state_;
   const Clock clock_;
-  std::unique_ptr<redisContext, Close> context_;
+  std::unique_ptr<Connection> connection_;
+  std::size_t first_sentinel_ = 0;  ///< with which the next search begins
+  config::HostAndPort master_;      ///< the last one that was found
+  std::chrono::steady_clock::time_point believed_until_{};
   std::uint64_t generation_ = 0;
   int failed_connects_ = 0;
   std::chrono::steady_clock::time_point retry_at_{};
