@@ -69,6 +69,16 @@ CREATE TABLE saathii_tasks.job_run (
 );
 CREATE INDEX job_run_scheduled_at ON saathii_tasks.job_run USING brin (scheduled_at);
 
+-- For `saathiictl audit`, written by its --baseline alone: what each wallet had
+-- before its first transaction. A wallet that had nothing has no row; row 0 tells
+-- when the baseline was taken.
+CREATE TABLE saathii_tasks.audit_baseline (
+  wallet_id integer       NOT NULL PRIMARY KEY,
+  coins     bigint        NOT NULL,
+  money     numeric(14,2) NOT NULL,  -- rupees
+  taken_at  timestamptz   NOT NULL
+);
+
 -- name: v1_index_ongoing
 CREATE INDEX CONCURRENTLY IF NOT EXISTS saathii_tasks_ongoing_calls
   ON public.user_calls (call_id) WHERE status = 'ongoing'

@@ -1,0 +1,80 @@
+#include "saathii/audit/desk.hpp"
+
+#include "saathii/config/url.hpp"
+#include "saathii/jobs/job.hpp"
+#include "saathii/postgres/pool.hpp"
+#include "saathii/postgres/session.hpp"
+#include "saathii/redis/client.hpp"
+
+namespace saathii::audit {
+
+namespace {
+
+/// As pg_stat_activity shows it, so that nobody takes it for the daemon.
+config::Postgres own_session(config::Postgres settings) {
+  if (settings.url.find("application_name=") == std::string::npos) {
+    settings.url =
+        config::with_parameter(std::move(settings.url), "application_name", "saathiictl audit");
+  }
+  settings.max_sessions = 1;
+  return settings;
+}
+
+}  // namespace
+
+config::Loaded load_config(const std::string& file) {
+  return config::load(file, jobs::kind_infos(), config::process_environment());
+}
+
+struct Desk::Connections {
+  Connections(const config::Config& config, const std::stop_token& stop)
+      : pool(own_session(config.postgres), postgres_state),
+        redis(config.redis, redis_state),
+        lease(pool.lease(stop)) {}
+
+  ServerState postgres_state{"postgres"};
+  ServerState redis_state{"redis"};
+  postgres::Pool pool;
+  redis::Client redis;
+  postgres::Pool::Lease lease;
+};
+
+Desk::Desk(const config::Config& config, std::stop_token stop)
+    : terms_(terms_of(config)),
+      stop_(std::move(stop)),
+      connections_(std::make_unique<Connections>(config, stop_)) {}
+
+Desk::~Desk() = default;
+
+/// What fails because the session was shut down under it, was stopped.
+template <typename Body>
+auto Desk::unless_stopped(Body&& body) {
+  try {
+    return body();
+  } catch (const std::exception&) {
+    if (stop_.stop_requested()) {
+      throw Stopped("interrupted");
+    }
+    throw;
+  }
+}
+
+Report Desk::run(const Options& options, const Progress& progress) {
+  return unless_stopped([&] {
+    return audit::run(*connections_->lease, &connections_->redis, terms_, options, progress, stop_);
+  });
+}
+
+Plan Desk::plan(const Report& report) {
+  return unless_stopped([&] { return audit::plan(*connections_->lease, terms_, report); });
+}
+
+bool Desk::apply(const Repair& repair) {
+  return unless_stopped([&] { return audit::apply(*connections_->lease, terms_, repair); });
+}
+
+Baseline Desk::take_baseline() {
+  return unless_stopped([&] { return audit::take_baseline(*connections_->lease); });
+}
+
+}  // namespace saathii::audit
