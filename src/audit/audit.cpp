@@ -162,7 +162,7 @@ void Snapshot::check_wallets() {
   in_slices("wallets and their transactions", of_wallets_, sql::audit::next_wallets,
             options_.wallets_in_slice, [&](int after, int up_to) {
               gatherer_.add(exec(sql::audit::wallets, after, up_to, report_.baseline.has_value(),
-                                 terms_.earns_coins, options_.limit));
+                                 terms_.earns_coins, options_.limit, ended_since_));
             });
 }
 

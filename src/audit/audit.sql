@@ -363,10 +363,12 @@ SELECT 8 AS invariant, CASE status WHEN 'dropped' THEN 'unsettled' ELSE 'nothing
 
 -- name: wallets
 -- $3 whether there is a baseline. $4 whether earnings are credited as coins. $5 limit.
+-- $6 what calls that started before have cost is not asked for.
 --
 -- The platform has no index by which the transactions of a wallet are found: a
--- slice reads all of them once. The API takes minutes and pays earnings that
--- saathiid's ledgers know nothing of: there may be more of both, never less.
+-- slice reads all of them once. Coins were spent before $6, and the API pays
+-- earnings that saathiid's ledger knows nothing of: there may be more of both,
+-- never less.
 WITH wallet AS MATERIALIZED (
   SELECT w.wallet_id, w.user_id, coalesce(w.balance_coins, 0) AS coins,
          coalesce(w.withdrawable_money, 0) AS money
@@ -384,11 +386,15 @@ moved AS MATERIALIZED (
     FROM public.user_transactions AS t
    WHERE t.wallet_id > $1::int AND t.wallet_id <= $2::int
    GROUP BY t.wallet_id),
-charged AS MATERIALIZED (
-  SELECT h.user_id, coalesce(sum(h.coins) FILTER (WHERE h.source = 'saathiid'), 0) AS coins,
-         coalesce(sum(h.coins) FILTER (WHERE h.refunded_at IS NOT NULL), 0) AS given_back
+cost AS MATERIALIZED (
+  SELECT c.user_id, coalesce(sum(c.coins_spent), 0) AS coins
+    FROM public.user_calls AS c
+   WHERE c.start_time >= $6::timestamptz AND c.user_id IN (SELECT user_id FROM wallet)
+   GROUP BY c.user_id),
+back AS MATERIALIZED (
+  SELECT h.user_id, sum(h.coins) AS coins
     FROM saathii_tasks.call_charge AS h
-   WHERE h.user_id IN (SELECT user_id FROM wallet)
+   WHERE h.refunded_at IS NOT NULL AND h.user_id IN (SELECT user_id FROM wallet)
    GROUP BY h.user_id),
 settled AS MATERIALIZED (
   SELECT s.listener_id, sum(s.earned) AS earned, sum(floor(s.earned)) AS whole
@@ -401,13 +407,15 @@ judged AS MATERIALIZED (
          coalesce(b.money, 0) + coalesce(m.money, 0) AS sum_money,
          coalesce(m.spent, 0) AS spent, coalesce(m.returned, 0) AS returned,
          coalesce(m.earned_money, 0) + coalesce(m.earned_coins, 0) AS earned,
-         coalesce(c.coins, 0) AS charged, coalesce(c.given_back, 0) AS given_back,
+         coalesce(c.coins, 0) + coalesce(back.coins, 0) AS charged,
+         coalesce(back.coins, 0) AS given_back,
          coalesce(CASE WHEN $4::bool OR m.earned_coins > 0 THEN s.whole ELSE s.earned END, 0)
            AS settled
     FROM wallet AS w
     LEFT JOIN moved AS m ON m.wallet_id = w.wallet_id
     LEFT JOIN saathii_tasks.audit_baseline AS b ON b.wallet_id = w.wallet_id
-    LEFT JOIN charged AS c ON c.user_id = w.user_id
+    LEFT JOIN cost AS c ON c.user_id = w.user_id
+    LEFT JOIN back ON back.user_id = w.user_id
     LEFT JOIN settled AS s ON s.listener_id = w.user_id),
 found AS (
   SELECT 3 AS invariant, 'sum' AS kind, wallet_id, user_id,
@@ -420,7 +428,7 @@ found AS (
          -- The wallet was charged, only its transaction is missing: proved by the baseline.
          CASE WHEN $3::bool AND coins - sum_coins = spent - charged THEN 'spend_missing'
               ELSE 'charge_without_spend' END,
-         wallet_id, user_id, charged || ' coins spent, as charged',
+         wallet_id, user_id, charged || ' coins spent on calls',
          spent || ' by its transactions'
     FROM judged
    WHERE spent < charged

@@ -57,6 +57,11 @@ std::vector<std::int64_t> ids_of(const Report& report, int invariant, std::strin
   return ids;
 }
 
+/// Report::since for the statements.
+std::string counted_since(const std::optional<Instant>& since) {
+  return since ? to_iso8601(*since) : "infinity";
+}
+
 class Planner {
  public:
   Planner(postgres::Session& session, pqxx::transaction_base& transaction, const Terms& terms,
@@ -121,15 +126,16 @@ void Planner::plan_refunds() {
 
 void Planner::plan_spends() {
   const auto users = ids_of(report_, 3, "spend_missing", &Offender::user_id);
-  for (const auto& row :
-       session_.exec(transaction_, sql::repair::missing_spends, postgres::to_array(users))) {
+  for (const auto& row : session_.exec(transaction_, sql::repair::missing_spends,
+                                       postgres::to_array(users), counted_since(report_.since))) {
     plan_.repairs.push_back({.what = Repair::What::add_spend,
                              .invariant = 3,
                              .call_id = 0,
                              .user_id = row[0].as<std::int64_t>(),
                              .minute = 0,
                              .coins = row[2].as<std::int64_t>(),
-                             .money = {}});
+                             .money = {},
+                             .since = report_.since});
   }
 }
 
@@ -192,8 +198,9 @@ bool give_back(postgres::Session& session, pqxx::transaction_base& transaction,
 bool add_spend(postgres::Session& session, pqxx::transaction_base& transaction,
                const Repair& repair) {
   session.exec(transaction, sql::repair::lock_wallet, repair.user_id);
-  const auto rows = session.exec(transaction, sql::repair::missing_spends,
-                                 postgres::to_array(std::array{repair.user_id}));
+  const auto rows =
+      session.exec(transaction, sql::repair::missing_spends,
+                   postgres::to_array(std::array{repair.user_id}), counted_since(repair.since));
   if (rows.empty() || rows[0][2].as<std::int64_t>() != repair.coins) {
     return false;
   }

@@ -60,8 +60,9 @@ credited AS (
 SELECT count(*) FROM late
 
 -- name: missing_spends
--- $1 user ids. Whose wallet was charged, so says the baseline, for more than its
--- spends tell: by how much.
+-- $1 user ids. $2 what calls that started before have cost is not asked for. Whose
+-- wallet was charged, so says the baseline, for more than its spends tell: by how
+-- much.
 WITH wallet AS MATERIALIZED (
   SELECT wallet_id, user_id, coalesce(balance_coins, 0) AS coins
     FROM public.user_wallets
@@ -73,20 +74,22 @@ moved AS (
     FROM public.user_transactions AS t
    WHERE t.wallet_id IN (SELECT wallet_id FROM wallet)
    GROUP BY t.wallet_id),
-charged AS (
-  SELECT h.user_id, sum(h.coins) AS coins
-    FROM saathii_tasks.call_charge AS h
-   WHERE h.user_id = ANY ($1::int[]) AND h.source = 'saathiid'
-   GROUP BY h.user_id)
-SELECT w.user_id, w.wallet_id, (c.coins - coalesce(m.spent, 0))::bigint AS coins
-  FROM wallet AS w
-  JOIN charged AS c ON c.user_id = w.user_id
-  LEFT JOIN moved AS m ON m.wallet_id = w.wallet_id
-  LEFT JOIN saathii_tasks.audit_baseline AS b ON b.wallet_id = w.wallet_id
- WHERE EXISTS (SELECT FROM saathii_tasks.audit_baseline WHERE wallet_id = 0)
-   AND c.coins > coalesce(m.spent, 0)
-   AND w.coins - coalesce(b.coins, 0) - coalesce(m.coins, 0) = coalesce(m.spent, 0) - c.coins
- ORDER BY w.user_id
+missing AS (
+  SELECT w.user_id, w.wallet_id,
+         coalesce((SELECT sum(c.coins_spent) FROM public.user_calls AS c
+                    WHERE c.user_id = w.user_id AND c.start_time >= $2::timestamptz), 0)
+           + coalesce((SELECT sum(h.coins) FROM saathii_tasks.call_charge AS h
+                        WHERE h.user_id = w.user_id AND h.refunded_at IS NOT NULL), 0)
+           - coalesce(m.spent, 0) AS coins,
+         coalesce(b.coins, 0) + coalesce(m.coins, 0) - w.coins AS by_baseline
+    FROM wallet AS w
+    LEFT JOIN moved AS m ON m.wallet_id = w.wallet_id
+    LEFT JOIN saathii_tasks.audit_baseline AS b ON b.wallet_id = w.wallet_id
+   WHERE EXISTS (SELECT FROM saathii_tasks.audit_baseline WHERE wallet_id = 0))
+SELECT user_id, wallet_id, coins::bigint
+  FROM missing
+ WHERE coins > 0 AND coins = by_baseline
+ ORDER BY user_id
 
 -- name: add_spend
 -- $1 wallet id, locked, $2 coins that it has spent. The wallet itself is right.

@@ -63,11 +63,12 @@ struct Repair {
   };
   What what = What::give_back;
   int invariant = 0;
-  std::int64_t call_id = 0;  ///< 0: of no call
-  std::int64_t user_id = 0;  ///< whose wallet
-  std::int64_t minute = 0;   ///< of give_back; for settle how many
-  std::int64_t coins = 0;    ///< given back, spent, or paid for the call
-  std::string money;         ///< rupees earned; empty: none
+  std::int64_t call_id = 0;           ///< 0: of no call
+  std::int64_t user_id = 0;           ///< whose wallet
+  std::int64_t minute = 0;            ///< of give_back; for settle how many
+  std::int64_t coins = 0;             ///< given back, spent, or paid for the call
+  std::string money;                  ///< rupees earned; empty: none
+  std::optional<Instant> since = {};  ///< of add_spend: the report's, for what it proves
 };
 
 /// The word of a Repair::What: "give_back", "add_spend", "settle".
