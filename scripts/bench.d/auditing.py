@@ -8,7 +8,7 @@ from figures import Figure, median, progress
 from program import Failed
 
 # What calls of the history have on average, as history.sql draws them.
-CHARGES_IN_CALL = 7.9
+CHARGES_IN_CALL = 7.79
 CALLS_OF_USER = 10
 MOST_MIB = 64
 

@@ -1,5 +1,7 @@
 #include "saathii/audit/desk.hpp"
 
+#include <unistd.h>
+
 #include "saathii/config/url.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/postgres/pool.hpp"
@@ -9,6 +11,9 @@
 namespace saathii::audit {
 
 namespace {
+
+/// Of the unit's LoadCredential=.
+constexpr const char* credentials = "/etc/saathii/credentials";
 
 /// As pg_stat_activity shows it, so that nobody takes it for the daemon.
 config::Postgres own_session(config::Postgres settings) {
@@ -23,7 +28,15 @@ config::Postgres own_session(config::Postgres settings) {
 }  // namespace
 
 config::Loaded load_config(const std::string& file) {
-  return config::load(file, jobs::kind_infos(), config::process_environment());
+  const auto environment = [given = config::process_environment()](std::string_view name) {
+    auto value = given(name);
+    // What systemd would hand over to the daemon, if we may look.
+    if (!value && name == "CREDENTIALS_DIRECTORY" && ::access(credentials, R_OK | X_OK) == 0) {
+      value = credentials;
+    }
+    return value;
+  };
+  return config::load(file, jobs::kind_infos(), environment);
 }
 
 struct Desk::Connections {

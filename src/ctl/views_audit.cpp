@@ -84,20 +84,19 @@ std::string offenders_table(const Finding& finding, const Screen& screen) {
 }
 
 std::string scope_of(const audit::Report& report, Duration took, const Screen& screen) {
-  std::string text = report.since ? fmt::format("Calls since {} and ongoing ones",
-                                                short_time(*report.since, screen.zone))
-                                  : "Nothing was ever charged: ongoing calls alone";
+  std::string scope = report.since ? fmt::format("Calls since {} and ongoing ones",
+                                                 short_time(*report.since, screen.zone))
+                                   : "Nothing was ever charged: ongoing calls alone";
   if (report.charged_until) {
-    text += fmt::format("; minutes that started until {} must be charged",
-                        short_time(*report.charged_until, screen.zone));
+    scope += fmt::format("; minutes that started until {} must be charged",
+                         short_time(*report.charged_until, screen.zone));
   }
-  text += ".\nLooked at ";
-  bool is_first = true;
+  std::string counts;
   for (const auto& [what, count] : report.looked_at) {
-    text += (is_first ? "" : ", ") + grouped(count) + " " + what;
-    is_first = false;
+    counts += (counts.empty() ? "" : ", ") + grouped(count) + " " + what;
   }
-  return text + fmt::format(" in {}.\n", roughly(took));
+  return screen.lines({{scope + "."}}) +
+         screen.lines({{fmt::format("Looked at {} in {}.", counts, roughly(took))}});
 }
 
 std::string headline(const audit::Report& report, const Screen& screen) {
@@ -106,9 +105,9 @@ std::string headline(const audit::Report& report, const Screen& screen) {
   };
   const auto violated = count(Result::violated);
   const auto unknown = count(Result::not_checked);
-  std::string verdict =
-      violated > 0 ? counted(violated, "invariant") + (violated == 1 ? " is" : " are") + " violated"
-                   : "nothing is violated";
+  std::string verdict = violated > 0
+                            ? fmt::format("{} of {} violated", violated, report.findings.size())
+                            : "nothing is violated";
   if (unknown > 0) {
     verdict += fmt::format(", {} not checked", unknown);
   }

@@ -90,7 +90,7 @@ class Audit(Case):
         self.assertEqual((offender["call_id"], offender["user_id"]), (1, 2))
         done = self.audit()
         self.assertEqual(done.returncode, 1)
-        self.assertIn("1 invariant is violated", done.stdout)
+        self.assertIn("1 of 10 violated", done.stdout)
 
         before = self.query("SELECT count(*), sum(coins_change) FROM user_transactions")
         done = self.audit("--repair")

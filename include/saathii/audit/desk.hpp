@@ -8,7 +8,8 @@
 
 namespace saathii::audit {
 
-/// The daemon's configuration, as the daemon reads it.
+/// The daemon's configuration, as the daemon reads it, with the passwords that its
+/// unit would hand over where this user may read them.
 [[nodiscard]] config::Loaded load_config(const std::string& file);
 
 /// An audit's own connections to the servers of a configuration. One thread; a
