@@ -42,7 +42,8 @@ using OpenAuditor = std::function<std::unique_ptr<Auditor>()>;
 [[nodiscard]] std::unique_ptr<Auditor> open_auditor(const AuditArguments& arguments);
 
 /// Does what the command line says and returns the exit code.
-[[nodiscard]] int carry_out_audit(const CommandLine& command, const OpenAuditor& open, Console& console);
+[[nodiscard]] int carry_out_audit(const CommandLine& command, const OpenAuditor& open,
+                                  Console& console);
 
 /// What became of a repair of a plan.
 struct Repaired {
