@@ -22,6 +22,8 @@ config::Postgres own_session(config::Postgres settings) {
         config::with_parameter(std::move(settings.url), "application_name", "saathiictl audit");
   }
   settings.max_sessions = 1;
+  // A standby, too, can be audited; what is to be written it refuses by itself.
+  settings.only_reads = true;
   return settings;
 }
 

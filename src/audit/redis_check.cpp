@@ -234,6 +234,7 @@ std::vector<Offender> Comparison::look_again() {
       std::erase(gone, call.call_id);
     }
     std::vector<redis::Command> commands;
+    commands.reserve(gone.size());
     for (const int call_id : gone) {
       commands.push_back({"EXISTS", key_of(call_id)});
     }

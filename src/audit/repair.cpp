@@ -175,7 +175,12 @@ void Planner::leave_the_rest() {
   const auto spends = std::ranges::count(plan_.repairs, Repair::What::add_spend, &Repair::what);
   for (const Finding& finding : report_.findings) {
     for (const auto& [kind, count] : finding.kinds) {
-      if (kind == "ended_by_both" || std::ranges::find(repairable, kind) != std::end(repairable)) {
+      if (kind == "ended_by_both") {
+        continue;
+      }
+      if (std::ranges::find(repairable, kind) != std::end(repairable)) {
+        const auto listed = std::ranges::count(finding.offenders, kind, &Offender::kind);
+        plan_.is_complete = plan_.is_complete && listed == count;
         continue;
       }
       const bool goes_with_spends = finding.number == 3 && kind == "sum";

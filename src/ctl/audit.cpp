@@ -26,7 +26,7 @@ constexpr std::chrono::milliseconds between_shows{200};
 /// While it lives, SIGINT and SIGTERM request the stop and end nothing else.
 class StopOnSignal {
  public:
-  explicit StopOnSignal(std::stop_source stop) {
+  explicit StopOnSignal(const std::stop_source& stop) {
     ::sigemptyset(&wanted_);
     for (const int signal : {SIGINT, SIGTERM, wake}) {
       ::sigaddset(&wanted_, signal);
@@ -95,7 +95,7 @@ class Execution {
 
  private:
   int check();
-  int repair(const audit::Report& report, audit::Report shown);
+  int repair(const audit::Report& report, const audit::Report& shown);
   int take_baseline();
   std::optional<audit::Options> options();
   audit::Report run(const audit::Options& options);
@@ -175,7 +175,7 @@ int Execution::check() {
       finding.offenders.resize(
           std::min<std::size_t>(finding.offenders.size(), command_.audit.limit));
     }
-    return repair(report, std::move(shown));
+    return repair(report, shown);
   }
   if (is_json()) {
     print(to_json(report, took_));
@@ -220,7 +220,7 @@ std::vector<Repaired> Execution::apply(const audit::Plan& plan) {
   return repaired;
 }
 
-int Execution::repair(const audit::Report& report, audit::Report shown) {
+int Execution::repair(const audit::Report& report, const audit::Report& shown) {
   const audit::Plan plan = auditor_.plan(report);
   if (!is_json()) {
     console_.print(report_view(shown, took_, screen()) + plan_view(plan, screen()));

@@ -88,6 +88,32 @@ TEST_CASE("a platform on which all the jobs have run holds every invariant") {
   }
 }
 
+TEST_CASE("other increments, a rate that changes and minutes that are waived hold, too") {
+  Audited p;
+  p.platform.rates.increment = std::chrono::seconds{6};
+  const int caller = p.user(1000), listener = p.user(0), late = p.user(1000), poor = p.user(35);
+  p.take_baseline();
+  const int call = p.start(caller, listener, -20);
+  p.deduct(0);
+  p.platform.rates.audio = 15;
+  p.platform.rates.increment = std::chrono::seconds{10};
+  p.deduct(13);
+  const int waived = p.start(late, p.user(0), 13);
+  const int dropped = p.start(poor, p.user(0), 14);
+  p.deduct(83, {{"charge_catch_up_limit", std::int64_t{2}}});
+  REQUIRE_THAT(p.ledger(call), ContainsSubstring("6:10:saathiid 7:0:waived"));
+  REQUIRE_THAT(p.ledger(call), ContainsSubstring("17:15:saathiid"));
+  REQUIRE_THAT(p.ledger(waived), ContainsSubstring("2:0:waived"));
+  REQUIRE(p.call(dropped, "status") == "dropped");
+  p.platform.rates.audio = 10;
+  p.deduct(90);
+  p.options.grace = std::chrono::seconds{1};
+  p.record_run(90, 90);
+  const auto report = p.audit(95);
+  CHECK(Audited::violations(report).empty());
+  CHECK(report.charged_until == after(85));
+}
+
 TEST_CASE("without any charge only ongoing calls are looked at") {
   Audited p;
   const int caller = p.user(100), listener = p.user(0);
@@ -450,7 +476,9 @@ TEST_CASE("a role that can only read is enough, and nothing is written") {
             "') THEN CREATE ROLE " + role + " LOGIN; END IF; END $$");
   p.db.exec("GRANT USAGE ON SCHEMA public, saathii_tasks TO " + role);
   p.db.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public, saathii_tasks TO " + role);
+  p.db.exec("ALTER ROLE " + role + " SET default_transaction_read_only = on");
   config::Postgres settings = p.db.owner_settings();
+  settings.only_reads = true;
   settings.url.replace(settings.url.find("user=") + 5, std::string{"postgres"}.size(), role);
   ServerState state("postgres");
   postgres::Pool pool(settings, state);

@@ -186,6 +186,23 @@ TEST_CASE("a dropped call that nobody settled is settled") {
   }
 }
 
+TEST_CASE("a plan that has not all of it says so") {
+  Audited p;
+  const int caller = p.user(1000), listener = p.user(0);
+  const int first = p.start(caller, listener, -150), second = p.start(caller, listener, -150);
+  p.deduct(0);
+  p.end_by_api(first, -91);
+  p.end_by_api(second, -91);
+  p.options.limit = 1;
+  const auto part = p.plan(p.audit());
+  CHECK(part.repairs.size() == 2);
+  CHECK(!part.is_complete);
+  CHECK(p.apply(part.repairs) == 2);
+  const auto rest = p.plan(p.audit());
+  CHECK(rest.repairs.size() == 2);
+  CHECK(rest.is_complete);
+}
+
 TEST_CASE("a repair waits for who holds the call, and looks again") {
   Ended p;
   p.write("UPDATE user_calls SET end_time = '" + to_iso8601(after(-91)) + "'");
