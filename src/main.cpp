@@ -21,7 +21,9 @@
 #include "saathii/health/monitor.hpp"
 #include "saathii/jobs/job.hpp"
 #include "saathii/log/log.hpp"
+#include "saathii/postgres/election.hpp"
 #include "saathii/postgres/run_ledger.hpp"
+#include "saathii/runner/run_id.hpp"
 #include "saathii/runner/runner.hpp"
 #include "saathii/systemd/face.hpp"
 
@@ -53,9 +55,14 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
                      runner::longest_stop(options) + after_the_loop};
   options.heartbeat = systemd::Face::heartbeat_interval(notifier, heartbeat);
   options.paused = pauses.load();
+  std::optional<postgres::Election> election;
   options.ledger.prepare = [&](const std::stop_token& stop) {
     app::ensure_schema(pool, config.postgres.migrate_at_start, stop);
+    election->begin();
   };
+  options.instance = app::instance_name(config);
+  options.leadership.leads = false;
+  options.deposed = [&] { election->look_now(); };
   runner::Runner runner{options, app::make_jobs(config, pool, redis_state), ledger, clock, {&face}};
 
   runner::SideWorker& files = runner.add_side_worker(8);
@@ -95,12 +102,20 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   follow(config);
   reloader.on_apply(follow);
 
+  election.emplace(
+      config.postgres, postgres_state,
+      postgres::Election::Options{
+          .id = runner::new_run_id(), .instance = options.instance, .lease = config.service.lease},
+      [&](const runner::Leadership& now) { runner.set_leadership(now); });
   for (ServerState* server : {&postgres_state, &redis_state}) {
     server->on_change([&runner, server] {
       runner.server_changed(server->snapshot().state == ServerState::State::up);
     });
   }
   const runner::Ending ending = runner.run();
+  if (!ending.stuck) {
+    election->resign();
+  }
   told.loop_has_ended();
   alerts.finish();
   if (ending.stuck) {

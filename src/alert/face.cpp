@@ -99,6 +99,8 @@ void Face::tick_ended(const runner::Record& record, Duration /*busy*/) {
   look_soon();
 }
 
+void Face::handed_over(const std::string& job) { rules_.handed_over(job); }
+
 void Face::wedged(const std::string& job) {
   rules_.wedged(job, around_.now());
   look_soon();

@@ -30,6 +30,7 @@ http::Sample HttpFace::look() const {
   http::Sample sample;
   sample.version = SAATHIID_VERSION;
   sample.started_at = started_at_;
+  sample.leadership = parts_.runner.leadership();
   sample.jobs = parts_.runner.jobs();
   sample.health = parts_.health.report();
   sample.servers = parts_.health.servers();

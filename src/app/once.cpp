@@ -41,6 +41,7 @@ std::string outcome_word(const runner::Foreground::Outcome& outcome) {
       return "stopped";
     case Result::Status::failed:
     case Result::Status::unavailable:
+    case Result::Status::deposed:
       break;
   }
   return "failed";

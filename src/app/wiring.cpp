@@ -1,5 +1,9 @@
 #include "wiring.hpp"
 
+#include <unistd.h>
+
+#include <climits>
+
 #include <boost/asio/post.hpp>
 #include <set>
 
@@ -14,6 +18,14 @@ void set_log_level(const config::Config& config) {
   if (log::parse_level(config.log.level, level)) {
     log::set_level(level);
   }
+}
+
+std::string instance_name(const config::Config& config) {
+  if (!config.service.instance.empty()) {
+    return config.service.instance;
+  }
+  char host[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(host, sizeof host - 1) == 0 && host[0] != '\0' ? host : "localhost";
 }
 
 std::vector<std::string> log_folders(const config::Config& config) {

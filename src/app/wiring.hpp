@@ -19,6 +19,9 @@ namespace saathii::app {
 void set_log_level(const config::Config& config);
 
 /// The folders that log_rotation and its like work in, each once.
+/// [service] instance, or else the host's name.
+[[nodiscard]] std::string instance_name(const config::Config& config);
+
 [[nodiscard]] std::vector<std::string> log_folders(const config::Config& config);
 
 /// What the bus offers. All of these outlive it.

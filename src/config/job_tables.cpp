@@ -148,6 +148,7 @@ Job default_job(const KindInfo& kind, TimeZone zone) {
   if (!trigger) throw std::logic_error("the default trigger of the job kind " + name + " is wrong");
   return {name,
           name,
+          kind.scope,
           true,
           *std::move(trigger),
           kind.default_policy,

@@ -18,7 +18,8 @@ ManagerObject::~ManagerObject() { unregisterAdaptor(); }
 ManagerObject::Properties ManagerObject::look(const Desk& desk) {
   return {desk.time_zone(), desk.log_level(),
           std::string(health::to_string(desk.health.report().level)),
-          wire::servers(desk.health.servers())};
+          wire::servers(desk.health.servers()),
+          wire::leadership(desk.runner.leadership(), desk.runner.instance())};
 }
 
 bool ManagerObject::update() {
@@ -33,6 +34,7 @@ bool ManagerObject::update() {
   add_if(now_.log_level != before.log_level, "LogLevel");
   add_if(now_.health_level != before.health_level, "HealthLevel");
   add_if(now_.servers != before.servers, "Servers");
+  add_if(now_.leadership != before.leadership, "Leadership");
   if (!names.empty()) {
     emit_changed(getObject(), INTERFACE_NAME, names);
   }

@@ -23,6 +23,7 @@ class ManagerObject final
   struct Properties {
     std::string time_zone, log_level, health_level;
     std::vector<wire::Server> servers;
+    wire::Leadership leadership;
   };
   [[nodiscard]] static Properties look(const Desk& desk);
 
@@ -53,6 +54,7 @@ class ManagerObject final
   std::string LogLevel() override { return now_.log_level; }
   std::string HealthLevel() override { return now_.health_level; }
   std::vector<wire::Server> Servers() override { return now_.servers; }
+  wire::Leadership Leadership() override { return now_.leadership; }
   std::uint64_t OutcomesWaiting() override { return desk_.runner.outcomes_waiting(); }
 
   const Desk& desk_;

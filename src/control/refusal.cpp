@@ -21,6 +21,8 @@ const char* name_of(runner::JobError::Why why) {
       return "AlreadyWaiting";
     case runner::JobError::Why::stopping:
       return "ShuttingDown";
+    case runner::JobError::Why::standby:
+      return "Standby";
   }
   return "Failed";
 }

@@ -129,6 +129,11 @@ Details receipt(const postgres::Receipt& receipt) {
   return all;
 }
 
+Leadership leadership(const runner::Leadership& now, const std::string& instance) {
+  return {now.leads, text(instance), static_cast<std::uint64_t>(now.term), text(now.leader),
+          moment(now.since)};
+}
+
 std::vector<Minute> minutes(const std::vector<postgres::ReceiptMinute>& minutes) {
   std::vector<Minute> all;
   all.reserve(minutes.size());

@@ -27,6 +27,8 @@ using JobRow =
 using Finding = sdbus::Struct<std::string, std::string, std::string>;
 /// name, state, since, last error.
 using Server = sdbus::Struct<std::string, std::string, std::uint64_t, std::string>;
+/// leads, instance, term, leader, since.
+using Leadership = sdbus::Struct<bool, std::string, std::uint64_t, std::string, std::uint64_t>;
 using HistoryRow =
     sdbus::Struct<std::string, std::string, std::uint64_t, std::uint64_t, std::int64_t, std::string,
                   std::string, std::uint64_t, std::uint64_t, std::uint32_t, Counts>;
@@ -50,6 +52,7 @@ using WalletEntry = sdbus::Struct<std::uint64_t, std::string, std::int64_t, std:
 [[nodiscard]] JobRow job_row(const runner::JobView& job);
 [[nodiscard]] std::vector<Finding> findings(const health::Report& report);
 [[nodiscard]] std::vector<Server> servers(const std::vector<health::Server>& servers);
+[[nodiscard]] Leadership leadership(const runner::Leadership& now, const std::string& instance);
 [[nodiscard]] std::vector<HistoryRow> history(const std::vector<runner::Record>& records);
 [[nodiscard]] Details receipt(const postgres::Receipt& receipt);
 [[nodiscard]] std::vector<Minute> minutes(const std::vector<postgres::ReceiptMinute>& minutes);

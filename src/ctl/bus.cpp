@@ -326,6 +326,10 @@ class BusDaemon final : public Daemon {
         made.servers.push_back({clean(server.get<0>()), clean(server.get<1>()),
                                 moment_of(server.get<2>()), clean(server.get<3>())});
       }
+      using Leads = sdbus::Struct<bool, std::string, std::uint64_t, std::string, std::uint64_t>;
+      const auto leads = from.get<Leads>("Leadership");
+      made.leadership = {leads.get<0>(), clean(leads.get<1>()), leads.get<2>(),
+                         clean(leads.get<3>()), moment_of(leads.get<4>())};
       return made;
     });
   }

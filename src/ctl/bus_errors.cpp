@@ -18,6 +18,7 @@ Refusal::Kind kind_of_error(const std::string& name) {
       {"com.saathiiapp.Tasks1.Error.Unavailable", Kind::unavailable},
       {"com.saathiiapp.Tasks1.Error.NotFound", Kind::not_found},
       {"com.saathiiapp.Tasks1.Error.ShuttingDown", Kind::shutting_down},
+      {"com.saathiiapp.Tasks1.Error.Standby", Kind::standby},
       {"com.saathiiapp.Tasks1.Error.Failed", Kind::failed},
       {"org.freedesktop.DBus.Error.ServiceUnknown", Kind::not_running},
       {"org.freedesktop.DBus.Error.NameHasNoOwner", Kind::not_running},

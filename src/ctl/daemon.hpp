@@ -29,6 +29,7 @@ class Refusal : public std::runtime_error {
     unavailable,
     not_found,
     shutting_down,
+    standby,          ///< another instance leads, and runs the job
     another_version,  ///< it does not know what it was asked
     failed
   };

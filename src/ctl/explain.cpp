@@ -93,6 +93,9 @@ Explanation explain(const Refusal& refusal, const CommandLine& command, bool is_
       told.what = "saathiid is about to end and takes no more requests";
       told.next = "again once it runs: systemctl status saathiid";
       break;
+    case Kind::standby:
+      told.next = "saathiictl status tells which instance leads";
+      break;
     case Kind::another_version:
       told.what = std::string{"saathiid does not know this request: "} + refusal.what();
       told.next = "after an upgrade: systemctl restart saathiid";

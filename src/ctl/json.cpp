@@ -128,6 +128,12 @@ Json to_json(const Overview& overview) {
       {"log_level", manager.log_level},
       {"health", to_json(overview.health)},
       {"servers", array_of(manager.servers, [](const Server& server) { return json_of(server); })},
+      {"leadership",
+       {{"leads", manager.leadership.leads},
+        {"instance", manager.leadership.instance},
+        {"term", manager.leadership.term},
+        {"leader", manager.leadership.leader},
+        {"since", json_of(manager.leadership.since)}}},
       {"outcomes_waiting", manager.outcomes_waiting},
       {"jobs", to_json(overview.jobs)}};
 }

@@ -39,7 +39,7 @@ struct Job {
   std::string kind;
   std::string schedule;
   std::string time_zone;
-  std::string state;  ///< "waiting", "running", "retrying", "stuck"
+  std::string state;  ///< "waiting", "running", "retrying", "standby", "stuck"
   bool paused = false;
   std::string paused_by;
   Moment paused_since;
@@ -61,6 +61,15 @@ struct Job {
   Moment success_deadline;
 };
 
+/// Which of the instances that serve one database leads.
+struct Leadership {
+  bool leads = true;
+  std::string instance = {};  ///< this one's name
+  std::uint64_t term = 0;
+  std::string leader = {};  ///< empty: none is known
+  Moment since = {};
+};
+
 /// The daemon as a whole.
 struct Manager {
   std::string version;
@@ -69,6 +78,7 @@ struct Manager {
   std::string time_zone;
   std::string log_level;
   std::vector<Server> servers;
+  Leadership leadership;
   std::uint64_t outcomes_waiting = 0;
 };
 

@@ -27,7 +27,7 @@ std::string symbol_of(const Job& job, const Screen& screen) {
   if (job.state == "running") {
     return screen.symbol(Symbol::busy);
   }
-  if (job.paused || job.last_outcome.empty()) {
+  if (job.paused || job.state == "standby" || job.last_outcome.empty()) {
     return screen.symbol(Symbol::idle);
   }
   return symbol_of(job.last_outcome, screen);
@@ -104,6 +104,17 @@ std::string pause_line(const Job& job, const Screen& screen) {
   return text;
 }
 
+/// "this instance, node-1, for 12 min; term 3".
+std::string leader_line(const Leadership& leadership, const Screen& screen) {
+  if (leadership.leader.empty()) {
+    return "not known; this instance, " + leadership.instance + ", stands by";
+  }
+  return fmt::format(
+      "{}{}, for {}; term {}{}", leadership.leads ? "this instance, " : "", leadership.leader,
+      leadership.since ? roughly(screen.now - *leadership.since) : "?", leadership.term,
+      leadership.leads ? "" : "; this one, " + leadership.instance + ", stands by");
+}
+
 void add_findings(Facts& facts, const Health& health, const Screen& screen) {
   const char* label = "Findings";
   for (const Finding& finding : health.findings) {
@@ -123,6 +134,10 @@ Facts status_facts(const Overview& overview, const Screen& screen) {
   for (const Server& server : manager.servers) {
     facts.add(label, server_line(server, screen), Style::plain, symbol_of(server.state, screen));
     label = "";
+  }
+  if (manager.leadership.term > 0 || !manager.leadership.leads) {
+    facts.add("Leader", leader_line(manager.leadership, screen), Style::plain,
+              screen.symbol(manager.leadership.leads ? Symbol::good : Symbol::idle));
   }
   if (manager.outcomes_waiting > 0) {
     facts.add("Outcomes",
@@ -145,6 +160,10 @@ Facts status_facts(const Overview& overview, const Screen& screen) {
 void add_current(Facts& facts, const Job& job, const Screen& screen) {
   if (job.state == "waiting") {
     facts.add("State", "waiting for its next run");
+    return;
+  }
+  if (job.state == "standby") {
+    facts.add("State", "standing by: another instance leads, and runs it");
     return;
   }
   std::string text = job.state;

@@ -37,6 +37,8 @@ void judge_job(const JobView& job, const Facts& facts, std::vector<Finding>& fin
                      "to stop after {}",
                      job.run ? job.run->run_id : "", job.run ? text(job.run->started_at) : "",
                      humanize(job.timeout))});
+  } else if (job.state == JobView::State::standby) {
+    return;  // what became of its ticks is known to the instance that leads
   } else if (job.paused) {
     findings.push_back(
         {Level::degraded, check,

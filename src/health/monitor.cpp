@@ -109,6 +109,7 @@ void Monitor::wedged(const std::string& /*job*/) { judge_soon(); }
 void Monitor::released(const std::string& /*job*/) { judge_soon(); }
 void Monitor::job_changed(const std::string& /*job*/) { judge_soon(); }
 void Monitor::jobs_changed(const std::vector<std::string>& /*jobs*/) { judge_soon(); }
+void Monitor::leadership_changed(const runner::Leadership& /*now*/) { judge_soon(); }
 void Monitor::server_changed() { judge_soon(); }
 void Monitor::heartbeat() { judge_soon(); }
 

@@ -17,7 +17,8 @@ using schedule::Outcome;
 constexpr const char* job_label = "job_name";
 
 constexpr std::array states = {JobView::State::waiting, JobView::State::running,
-                               JobView::State::retrying, JobView::State::stuck};
+                               JobView::State::retrying, JobView::State::standby,
+                               JobView::State::stuck};
 constexpr std::array levels = {health::Level::ok, health::Level::degraded, health::Level::failing};
 
 /// More counts of one job than a person would look at are not kept.
@@ -44,6 +45,10 @@ void add_daemon(Families& families, const Sample& sample) {
                  {{"version", sample.version}, {"compiler", __VERSION__}});
   families.gauge("saathiid_loop_lag_seconds", "How late the event loop's last heartbeat was",
                  seconds(sample.loop_lag));
+  families.gauge("saathiid_leader", "Whether this instance leads: it runs the platform's jobs",
+                 sample.leadership.leads ? 1 : 0);
+  families.gauge("saathiid_leadership_term", "The term of leadership; grows with each takeover",
+                 static_cast<double>(sample.leadership.term));
   for (const health::Level level : levels) {
     families.gauge("saathiid_health_status", "Health: 1 for the present level, 0 for others",
                    sample.health.level == level ? 1 : 0, {{"level", to_string(level)}});

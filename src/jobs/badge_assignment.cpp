@@ -149,7 +149,7 @@ class Assignment {
 class BadgeAssignment final : public Job {
  public:
   Report run(const Context& context) override {
-    const auto session = context.postgres.lease(context.stop);
+    const auto session = context.session();
     return Assignment(context, *session).run();
   }
 };

@@ -190,7 +190,7 @@ std::vector<CountMetric> metrics() {
 class CallCleanup final : public Job {
  public:
   Report run(const Context& context) override {
-    const auto lease = context.postgres.lease(context.stop);
+    const auto lease = context.session();
     return Run(context, memory_, *lease).run();
   }
 

@@ -225,14 +225,7 @@ void Run::charge_all(postgres::Session& session) {
 /// first does all the work.
 void Run::help() {
   try {
-    const auto lease = [this]() -> std::optional<postgres::Pool::Lease> {
-      try {
-        return context_.postgres.try_lease(context_.stop);
-      } catch (const Unavailable&) {
-        return std::nullopt;
-      }
-    }();
-    if (lease) {
+    if (const auto lease = context_.another_session()) {
       work(**lease);
     }
   } catch (...) {
@@ -423,7 +416,7 @@ std::vector<CountMetric> metrics() {
 class CoinDeduction final : public Job {
  public:
   Report run(const Context& context) override {
-    const auto lease = context.postgres.lease(context.stop);
+    const auto lease = context.session();
     Run run(context, projected_, charged_, *lease);
     run.find_due(*lease);
     run.charge_all(*lease);

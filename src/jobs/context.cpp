@@ -11,6 +11,18 @@ void Context::throw_if_stopped() const {
   }
 }
 
+postgres::Pool::Lease Context::session() const {
+  return postgres.lease(stop, postgres::Pool::Schema::known, term);
+}
+
+std::optional<postgres::Pool::Lease> Context::another_session() const {
+  try {
+    return postgres.try_lease(stop, term);
+  } catch (const Unavailable&) {
+    return std::nullopt;
+  }
+}
+
 Instant moment_of_run(const Context& context, postgres::Session& session) {
   if (context.at) {
     return *context.at;

@@ -38,13 +38,16 @@ class Instance {
     const log::Scope scope({{"JOB", name_},
                             {"RUN_ID", request.run_id},
                             {"SCHEDULED_AT", to_iso8601(request.scheduled_at)}});
-    const Context context{request.at, settings_,    platform_,           postgres_,
-                          redis_,     request.stop, request.scheduled_at};
+    const Context context{
+        request.at,           settings_,   platform_, postgres_, redis_, request.stop,
+        request.scheduled_at, request.term};
     try {
       Report report = job_->run(context);
       return {Result::Status::succeeded, std::move(report.summary), std::move(report.counts)};
     } catch (const Stopped& error) {
       return broken_off(Result::Status::stopped, error.what());
+    } catch (const Deposed& error) {
+      return broken_off(Result::Status::deposed, error.what());
     } catch (const Unavailable& error) {
       return broken_off(status_unless_stopped(request, Result::Status::unavailable), error.what());
     } catch (const std::exception& error) {

@@ -14,6 +14,7 @@ bool may_be_fault_of_a_row(const std::exception& error) {
   }
   return dynamic_cast<const std::runtime_error*>(&error) != nullptr &&
          dynamic_cast<const Unavailable*>(&error) == nullptr &&
+         dynamic_cast<const Deposed*>(&error) == nullptr &&
          dynamic_cast<const Stopped*>(&error) == nullptr;
 }
 

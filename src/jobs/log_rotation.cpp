@@ -343,7 +343,8 @@ Kind log_rotation() {
                                     "whether a program has it open, as it is another user's: "
                                     "keep or delete.",
                             .choices = {"keep", "delete"}},
-                       }},
+                       },
+                   .scope = config::Scope::host},
           .make = [] { return std::make_unique<LogRotation>(); },
           .metrics = metrics()};
 }

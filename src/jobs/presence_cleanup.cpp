@@ -131,7 +131,7 @@ class Pass {
 class PresenceCleanup final : public Job {
  public:
   Report run(const Context& context) override {
-    const auto session = context.postgres.lease(context.stop);
+    const auto session = context.session();
     return Pass(context, *session).run();
   }
 };

@@ -4,6 +4,11 @@
 -- name: v1_tables
 CREATE TYPE saathii_tasks.charge_source AS ENUM ('api', 'saathiid', 'waived');
 
+-- The term of leadership under which the transaction works; NULL: none (--once).
+CREATE FUNCTION saathii_tasks.present_term() RETURNS bigint
+  LANGUAGE sql STABLE PARALLEL SAFE
+  RETURN nullif(current_setting('saathii_tasks.term', true), '')::bigint;
+
 -- One row for each charged (call, minute): the primary key is what makes a
 -- second charge impossible. 'api' rows are what the API had taken when saathiid
 -- first charged the call; 'waived' ones cost nothing (charge_catch_up_limit).
@@ -17,6 +22,7 @@ CREATE TABLE saathii_tasks.call_charge (
   balance_after bigint,                -- of the wallet; NULL for 'api'
   charged_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
   refunded_at   timestamptz,           -- given back: the call had ended before the minute
+  term          bigint DEFAULT saathii_tasks.present_term(),
   PRIMARY KEY (call_id, minute)
 );
 CREATE INDEX call_charge_charged_at ON saathii_tasks.call_charge USING brin (charged_at);
@@ -31,7 +37,8 @@ CREATE TABLE saathii_tasks.call_settlement (
   minutes     integer       NOT NULL,  -- paid ones
   coins       bigint        NOT NULL,
   earned      numeric(12,2) NOT NULL,  -- rupees
-  settled_at  timestamptz   NOT NULL DEFAULT clock_timestamp()
+  settled_at  timestamptz   NOT NULL DEFAULT clock_timestamp(),
+  term        bigint        DEFAULT saathii_tasks.present_term()
 );
 CREATE INDEX call_settlement_settled_at ON saathii_tasks.call_settlement USING brin (settled_at);
 
@@ -65,9 +72,40 @@ CREATE TABLE saathii_tasks.job_run (
   counts            jsonb       NOT NULL DEFAULT '{}',
   as_of             timestamptz,                     -- ran as if at this moment
   recorded_at       timestamptz NOT NULL DEFAULT now(),
+  term              bigint,                          -- of leadership; NULL: a job of each host
   PRIMARY KEY (job, scheduled_at)
 );
 CREATE INDEX job_run_scheduled_at ON saathii_tasks.job_run USING brin (scheduled_at);
+
+-- The processes that serve this database, whoever of them leads.
+CREATE TABLE saathii_tasks.instance (
+  id            uuid        NOT NULL PRIMARY KEY,
+  name          text        NOT NULL,
+  backend_pid   integer     NOT NULL,  -- of the session that stands for it
+  backend_start timestamptz,
+  since         timestamptz NOT NULL DEFAULT clock_timestamp(),
+  seen_at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Which of them leads: one row. The term is a key, because whoever changes a key
+-- waits for those who rely on it.
+CREATE TABLE saathii_tasks.leadership (
+  one        boolean     NOT NULL PRIMARY KEY DEFAULT true CHECK (one),
+  term       bigint      NOT NULL UNIQUE,
+  holder     uuid,                 -- NULL: it has resigned
+  since      timestamptz NOT NULL,
+  renewed_at timestamptz NOT NULL,
+  lease      interval    NOT NULL  -- after so long without renewal another may lead
+);
+INSERT INTO saathii_tasks.leadership (term, since, renewed_at, lease)
+VALUES (0, now(), now(), '0');
+
+-- Who has led since when.
+CREATE TABLE saathii_tasks.leadership_term (
+  term     bigint      NOT NULL PRIMARY KEY,
+  instance text        NOT NULL,
+  since    timestamptz NOT NULL
+);
 
 -- For `saathiictl audit`, written by its --baseline alone: what each wallet had
 -- before its first transaction. A wallet that had nothing has no row; row 0 tells

@@ -22,8 +22,9 @@ Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop
 
 /// Whole before it asks, so that a stop reaches the session and a failure gives it back.
 Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop,
-                   Schema schema)
+                   Schema schema, std::int64_t term)
     : Lease(pool, std::move(session), stop) {
+  session_->fence(term);
   if (schema == Schema::known) {
     require_known_schema(*session_);
   }
@@ -31,6 +32,7 @@ Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop
 
 Pool::Lease::~Lease() {
   breaker_.reset();
+  session_->fence(0);
   pool_.give_back(std::move(session_));
 }
 
@@ -39,16 +41,16 @@ Pool::Pool(config::Postgres settings, ServerState& state)
 
 Pool::~Pool() = default;
 
-Pool::Lease Pool::lease(const std::stop_token& stop, Schema schema) {
-  return Lease{*this, take(stop, IfNoneFree::wait), stop, schema};
+Pool::Lease Pool::lease(const std::stop_token& stop, Schema schema, std::int64_t term) {
+  return Lease{*this, take(stop, IfNoneFree::wait), stop, schema, term};
 }
 
-std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop) {
+std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop, std::int64_t term) {
   auto session = take(stop, IfNoneFree::give_up);
   if (session == nullptr) {
     return std::nullopt;
   }
-  return std::optional<Lease>(std::in_place, *this, std::move(session), stop, Schema::known);
+  return std::optional<Lease>(std::in_place, *this, std::move(session), stop, Schema::known, term);
 }
 
 Pool::Use Pool::use() const {

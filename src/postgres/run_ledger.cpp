@@ -43,7 +43,7 @@ nlohmann::json to_json(const runner::Record& record) {
     counts[name] = number;
   }
   return {
-      {"job", record.job},
+      {"job", runner::ledger_name(record.job, record.host)},
       {"scheduled_at", to_iso8601(record.scheduled_at)},
       {"last_scheduled_at", to_iso8601(record.last_scheduled_at)},
       {"ticks", record.ticks},
@@ -54,7 +54,8 @@ nlohmann::json to_json(const runner::Record& record) {
       {"finished_at", moment(record.finished_at)},
       {"attempts", record.attempts},
       {"counts", std::move(counts)},
-      {"as_of", moment(record.as_of)}};
+      {"as_of", moment(record.as_of)},
+      {"term", record.term == 0 ? nlohmann::json(nullptr) : nlohmann::json(record.term)}};
 }
 
 }  // namespace

@@ -40,21 +40,25 @@ SELECT finished_at
 
 -- name: record
 -- $1 a JSON array of rows. What was written off gives way to a run's outcome,
--- never the reverse.
+-- never the reverse. Outcomes of a term of leadership that is over are left out: who
+-- leads now accounts for their ticks.
+WITH present AS MATERIALIZED (SELECT term FROM saathii_tasks.leadership FOR KEY SHARE)
 INSERT INTO saathii_tasks.job_run AS known
        (job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
-        finished_at, attempts, counts, as_of)
+        finished_at, attempts, counts, as_of, term)
 SELECT job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
-       finished_at, attempts, counts, as_of
+       finished_at, attempts, counts, as_of, given.term
   FROM jsonb_to_recordset($1::jsonb) AS given (
          job text, scheduled_at timestamptz, last_scheduled_at timestamptz, ticks bigint,
          outcome text, reason text, run_id uuid, started_at timestamptz, finished_at timestamptz,
-         attempts integer, counts jsonb, as_of timestamptz)
+         attempts integer, counts jsonb, as_of timestamptz, term bigint)
+ WHERE given.term IS NULL OR given.term = (SELECT term FROM present)
     ON CONFLICT (job, scheduled_at) DO UPDATE
    SET last_scheduled_at = excluded.last_scheduled_at, ticks = excluded.ticks,
        outcome = excluded.outcome, reason = excluded.reason, run_id = excluded.run_id,
        started_at = excluded.started_at, finished_at = excluded.finished_at,
        attempts = excluded.attempts, counts = excluded.counts, as_of = excluded.as_of,
+       term = excluded.term,
        recorded_at = now()
  WHERE known.outcome IN ('coalesced', 'missed')
    AND excluded.outcome NOT IN ('coalesced', 'missed')

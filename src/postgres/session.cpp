@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <system_error>
 
+#include "leadership.sql.hpp"
 #include "saathii/base/first_line.hpp"
 #include "saathii/config/url.hpp"
 
@@ -167,6 +169,27 @@ void Session::prepare(const Statement& statement) {
   }
   connection_->prepare(statement.name, statement.text);
   prepared_.insert(statement.name);
+}
+
+/// The row stays locked until the transaction ends: who takes over waits for it.
+void Session::require_term(pqxx::transaction_base& transaction) {
+  if (exec(transaction, sql::leadership::fence, term_).empty()) {
+    throw Deposed("another instance leads since, under a newer term than " + std::to_string(term_));
+  }
+}
+
+void Session::listen(const char* channel) {
+  autocommit([&](auto& each) { return each.exec(fmt::format("LISTEN {}", channel)); });
+}
+
+void Session::await_notification(int wake, Duration limit) {
+  const auto limit_ms = std::chrono::ceil<std::chrono::milliseconds>(limit).count();
+  pollfd looks[] = {{socket_, POLLIN, 0}, {wake, POLLIN, 0}};
+  if (::poll(looks, 2, static_cast<int>(std::clamp<std::int64_t>(limit_ms, 0, INT_MAX))) <= 0 ||
+      looks[0].revents == 0) {
+    return;
+  }
+  guarded([&] { return connection_->get_notifs(); });
 }
 
 void Session::rethrow_unless_retryable(const pqxx::failure& error, int tries) {

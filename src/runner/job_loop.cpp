@@ -23,6 +23,7 @@ constexpr Duration verdict_timeout = std::chrono::seconds{10};
 constexpr const char* taken_out = "the job was taken out of the configuration";
 constexpr const char* rescheduled = "a reload changed the job's schedule";
 constexpr const char* shut_down = "saathiid was stopped";
+constexpr const char* taken_over = "another instance took over";
 
 schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   if (status == Result::Status::succeeded) {
@@ -51,6 +52,10 @@ JobLoop::JobLoop(Shared& shared, JobSpec spec, std::optional<Pause> paused)
 
 void JobLoop::arm() {
   armed_at_ = shared_.clock.now();
+  if (!is_ours()) {
+    return;
+  }
+  term_ = present_term();
   history_.cursor = armed_at_;
   start_pending_ = spec_.job.run.run_at_start;
   armed_after_verdict_ = shared_.ledger.has_verdict();
@@ -59,7 +64,11 @@ void JobLoop::arm() {
 
 void JobLoop::ask_past(Instant now) {
   asked_at_ = now;
-  shared_.ledger.ask_past(name(), now, [this](Past past) {
+  const auto question = ++question_;
+  shared_.ledger.ask_past(ledger_name(name(), ledger_host()), now, [this, question](Past past) {
+    if (question != question_) {
+      return;  // of an earlier time of leadership
+    }
     past_ = std::move(past);
     remember(*past_);
     if (finished_) {
@@ -72,8 +81,53 @@ void JobLoop::ask_past(Instant now) {
 
 asio::awaitable<void> JobLoop::run() {
   finished_ = false;
-  std::optional<SteadyTime> began;  // of the run that has just ended
   while (!leaving()) {
+    if (deposed()) {
+      co_await stand_by();
+    } else {
+      co_await live();
+    }
+  }
+  if (!handing_over()) {
+    skip_rest();
+  }
+  drop_asked(shared_.stopping ? shut_down : taken_out);
+  if (!deposed()) {
+    settle_at_exit();
+  }
+  finished_ = true;
+  shared_.idle.ring();
+}
+
+/// Whatever is planned is another instance's; then the schedule is taken up anew.
+asio::awaitable<void> JobLoop::stand_by() {
+  drop_asked(taken_over);
+  ++question_;
+  asked_at_.reset();
+  past_.reset();
+  planner_at_start_.reset();
+  history_ = {};
+  resumed_ = false;
+  start_pending_ = false;
+  tell_changed();
+  while (!leaving() && !is_ours()) {
+    if (replacement_) {
+      spec_ = *std::exchange(replacement_, std::nullopt);
+      planner_ = planner_of(spec_.job);
+      tell_changed();
+    }
+    co_await timer_->wait_until(shared_.clock.now() + schedule::max_sleep);
+  }
+  if (!leaving()) {
+    arm();
+    wanted_since_ = armed_at_;
+    tell_changed();
+  }
+}
+
+asio::awaitable<void> JobLoop::live() {
+  std::optional<SteadyTime> began;  // of the run that has just ended
+  while (!leaving() && !deposed()) {
     std::optional<Instant> busy_since;
     const bool was_late = past_.has_value();
     join_past();
@@ -107,13 +161,6 @@ asio::awaitable<void> JobLoop::run() {
       began = run_began;
     }
   }
-  if (!shared_.stopping) {
-    skip_rest();
-  }
-  drop_asked(shared_.stopping ? shut_down : taken_out);
-  settle_at_exit();
-  finished_ = true;
-  shared_.idle.ring();
 }
 
 /// What is due, or else the run that was asked for.
@@ -131,14 +178,14 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::run_due(std::vector<Instant> due,
       not_run.push_back(skipped(tick, taken_out));
     } else if (paused_) {
       not_run.push_back(skipped(tick, paused_reason()));
-    } else if (!shared_.stopping) {
+    } else if (!handing_over()) {
       Request request;
       request.run_id = new_run_id();
       request.scheduled_at = tick;
       end = co_await run_tick(std::move(request), true);
     }
   }
-  if (!shared_.stopping) {
+  if (!handing_over()) {
     write_off(not_run, false);
     write_off(newer, false);
   }
@@ -182,6 +229,7 @@ void JobLoop::drop_asked(const char* reason) {
   record.scheduled_at = record.last_scheduled_at = shared_.clock.now();
   record.ticks = 0;
   record.as_of = request.at;
+  record.host = ledger_host();
   record.outcome = schedule::Outcome::skipped;
   record.reason = reason;
   log_dropped(record);
@@ -234,8 +282,12 @@ void JobLoop::replace(JobSpec spec) {
 }
 
 void JobLoop::revive(JobSpec spec) {
-  const Instant now = shared_.clock.now();
   replace(std::move(spec));
+  if (!is_ours()) {
+    return;  // it is taken over when the job stands by
+  }
+  const Instant now = shared_.clock.now();
+  term_ = present_term();
   begin_afresh(now);
   take_replacement(now);
 }
@@ -366,6 +418,8 @@ void JobLoop::write_off(const std::vector<schedule::WrittenOff>& ticks, bool old
     record.ticks = tick.ticks;
     record.outcome = tick.outcome;
     record.reason = tick.full_reason();
+    record.term = term_;
+    record.host = ledger_host();
     records.push_back(std::move(record));
   }
   log_written_off(name(), ticks);
@@ -391,6 +445,8 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Request request, bool is_tic
   record.last_scheduled_at = request.scheduled_at;
   record.ticks = is_tick ? 1 : 0;
   record.as_of = request.at;
+  record.term = request.term = term_;
+  record.host = ledger_host();
   record.started_at = shared_.clock.now();
   run_ = {request.run_id, request.scheduled_at, *record.started_at, request.attempt};
   tell([&](Observer& observer) { observer.run_started(name(), *run_); });
@@ -399,11 +455,16 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::run_tick(Request request, bool is_tic
     co_return end;
   }
   if (is_tick) {
-    log_interrupted(record);
+    log_interrupted(record, shared_.stopping);
     run_.reset();
+    if (!shared_.stopping) {
+      tell([&](Observer& observer) { observer.handed_over(name()); });
+    }
   } else {
     // Nobody takes it up again.
-    record.reason = fmt::format("{} in mid-run ({})", shut_down, record.reason);
+    record.term = 0;
+    record.reason =
+        fmt::format("{} in mid-run ({})", shared_.stopping ? shut_down : taken_over, record.reason);
     finish(record, {Result::Status::stopped, record.reason, {}}, began);
   }
   co_return end;
@@ -427,7 +488,10 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
       finish(record, result, began);
       co_return TickEnd::finished;
     }
-    if (stop_reason_ == StopReason::shutdown) {
+    if (result.status == Result::Status::deposed && !deposed()) {
+      shared_.deposed();
+    }
+    if (stop_reason_ == StopReason::shutdown || deposed()) {
       co_return TickEnd::interrupted;
     }
     if (timed_out) {
@@ -519,7 +583,7 @@ asio::awaitable<JobLoop::After> JobLoop::wait_to_retry(Duration pause, bool serv
   After after = After::retry;
   for (;;) {
     const Instant now = shared_.clock.now();
-    if (shared_.stopping) {
+    if (handing_over()) {
       after = After::stopping;
       break;
     }
@@ -561,14 +625,12 @@ void JobLoop::finish(Record record, const Result& result, SteadyTime began) {
   shared_.ledger.add(std::move(record));
 }
 
-/// What runs before this start left behind, for who looks.
+/// What runs before this start, or another instance's, left behind, for who looks.
 void JobLoop::remember(const Past& past) {
-  if (!last_run_) {
+  if (past.last_run && (!last_run_ || last_run_->scheduled_at < past.last_run->scheduled_at)) {
     last_run_ = past.last_run;
   }
-  if (!last_success_) {
-    last_success_ = past.last_success;
-  }
+  last_success_ = std::max(last_success_, past.last_success);
   tell_changed();
 }
 
@@ -583,18 +645,19 @@ JobView JobLoop::view() const {
   view.kind = spec.job.kind;
   view.schedule = spec.job.trigger.describe();
   view.zone = spec.job.trigger.zone();
-  view.state = wedged_    ? JobView::State::stuck
-               : running_ ? JobView::State::running
-               : run_     ? JobView::State::retrying
-                          : JobView::State::waiting;
+  view.state = wedged_      ? JobView::State::stuck
+               : running_   ? JobView::State::running
+               : run_       ? JobView::State::retrying
+               : !is_ours() ? JobView::State::standby
+                            : JobView::State::waiting;
   view.paused = paused_;
   view.run = run_;
   view.last = last_run_;
   view.last_success = last_success_;
   view.armed_at = armed_at_;
   view.timeout = spec.job.run.timeout;
-  view.success_deadline = success_deadline(spec.job);
-  view.next_run = paused_ ? std::nullopt : next_run(spec.job);
+  view.success_deadline = is_ours() ? success_deadline(spec.job) : std::nullopt;
+  view.next_run = paused_ || !is_ours() ? std::nullopt : next_run(spec.job);
   return view;
 }
 
@@ -638,6 +701,17 @@ void JobLoop::break_off() {
     stop_reason_ = StopReason::shutdown;
     stop_.request_stop();
   }
+}
+
+void JobLoop::leadership_changed() {
+  if (!is_led()) {
+    return;
+  }
+  if (deposed() && running_ && stop_reason_ == StopReason::none) {
+    stop_reason_ = StopReason::deposed;
+    stop_.request_stop();
+  }
+  timer_->poke();
 }
 
 void JobLoop::leave_behind() const {

@@ -10,6 +10,8 @@ std::string_view to_string(JobView::State state) {
       return "running";
     case JobView::State::retrying:
       return "retrying";
+    case JobView::State::standby:
+      return "standby";
     case JobView::State::stuck:
       break;
   }

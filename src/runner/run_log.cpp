@@ -86,14 +86,14 @@ void log_server_lost(const Record& record) {
               {"ATTEMPTS", std::to_string(record.attempts)}});
 }
 
-void log_interrupted(const Record& record) {
-  log::warning(
-      log::Message::run_interrupted,
-      fmt::format("{} was cut short by the shutdown; the next start takes its tick up again",
-                  record.job),
-      {{"JOB", record.job},
-       {"RUN_ID", record.run_id},
-       {"SCHEDULED_AT", to_iso8601(record.scheduled_at)}});
+void log_interrupted(const Record& record, bool by_shutdown) {
+  log::warning(log::Message::run_interrupted,
+               fmt::format("{} was cut short {} takes its tick up again", record.job,
+                           by_shutdown ? "by the shutdown; the next start"
+                                       : "because another instance leads now, which"),
+               {{"JOB", record.job},
+                {"RUN_ID", record.run_id},
+                {"SCHEDULED_AT", to_iso8601(record.scheduled_at)}});
 }
 
 void log_dropped(const Record& record) {

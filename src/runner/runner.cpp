@@ -40,6 +40,9 @@ Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, Wa
               ledger_,
               std::move(observers),
               options_.hard_limit_grace,
+              [this] { on_deposed(); },
+              options_.instance,
+              options_.leadership,
               Bell{loop_.get_executor()}},
       signals_(loop_),
       heart_(loop_) {
@@ -120,6 +123,48 @@ void Runner::server_changed(bool up) {
   });
 }
 
+void Runner::set_leadership(Leadership now) {
+  asio::post(loop_, [this, now = std::move(now)] { lead(now); });
+}
+
+void Runner::lead(const Leadership& now) {
+  if (now == shared_.leadership) {
+    return;
+  }
+  const log::Field term{"TERM", std::to_string(now.term)};
+  const log::Field leader{"LEADER", now.leader};
+  if (now.leads) {
+    log::info(log::Message::leading,
+              fmt::format("this instance, {}, leads: it runs the platform's jobs", now.leader),
+              {term, leader});
+  } else if (shared_.leadership.leads) {
+    log::warning(log::Message::standing_by,
+                 fmt::format("this instance no longer leads{}; it stands by",
+                             now.leader.empty() ? "" : ", " + now.leader + " does"),
+                 {term, leader});
+  } else if (!now.leader.empty()) {
+    log::info(log::Message::standing_by,
+              fmt::format("{} leads; this instance stands by", now.leader), {term, leader});
+  }
+  shared_.leadership = now;
+  for (const auto& job : jobs_) {
+    job->leadership_changed();
+  }
+  for (Observer* observer : shared_.observers) {
+    observer->leadership_changed(now);
+  }
+}
+
+/// A run knows it before the election does.
+void Runner::on_deposed() {
+  Leadership now = shared_.leadership;
+  now.leads = false;
+  now.leader.clear();
+  now.since.reset();
+  lead(now);
+  options_.deposed();
+}
+
 std::vector<JobView> Runner::jobs() const {
   std::vector<JobView> views;
   for (const auto& job : jobs_) {
@@ -165,6 +210,12 @@ std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
                             const std::string& by) {
   JobLoop& job = find(name);
   refuse_while_stopping();
+  if (job.view().state == JobView::State::standby) {
+    const std::string& leader = shared_.leadership.leader;
+    throw JobError(JobError::Why::standby,
+                   fmt::format("{} is run by the instance that leads, {}: ask there", name,
+                               leader.empty() ? "which is not known yet" : leader));
+  }
   const auto run_id = job.run_now(at);
   if (!run_id) {
     throw JobError(

@@ -67,6 +67,9 @@ std::string Face::clock_time(Instant moment) const {
 std::string Face::status() const {
   std::vector<std::string> parts;
   parts.push_back(stopping_ ? stopping_text_ : counted(jobs_, "job"));
+  if (!standby_.empty()) {
+    parts.push_back(standby_);
+  }
   for (const std::string& job : wedged_) {
     parts.push_back(job + " is stuck");
   }
@@ -146,6 +149,15 @@ void Face::jobs_changed(const std::vector<std::string>& jobs) {
   std::erase_if(failed_, [&](const auto& entry) {
     return std::find(jobs.begin(), jobs.end(), entry.first) == jobs.end();
   });
+  send_status();
+}
+
+/// What an earlier time of leadership has left is another instance's now.
+void Face::leadership_changed(const runner::Leadership& now) {
+  standby_ =
+      now.leads ? "" : "standing by" + (now.leader.empty() ? "" : ", " + now.leader + " leads");
+  failed_.clear();
+  last_run_.clear();
   send_status();
 }
 

@@ -379,8 +379,8 @@ TEST_CASE("every refusal says what to do next, or needs no word") {
   CHECK_THAT(told(Kind::denied, true).next, !ContainsSubstring("sudo"));
   CHECK_THAT(told(Kind::another_version).next, ContainsSubstring("restart"));
   CHECK_THAT(told(Kind::already_waiting).next, ContainsSubstring("status"));
-  for (const Kind kind : {Kind::denied, Kind::overloaded, Kind::unavailable, Kind::shutting_down,
-                          Kind::failed, Kind::invalid_argument}) {
+  for (const Kind kind : {Kind::denied, Kind::overloaded, Kind::unavailable, Kind::standby,
+                          Kind::shutting_down, Kind::failed, Kind::invalid_argument}) {
     CHECK(told(kind).exit_code == exit_code::refused);
     CHECK_FALSE(told(kind).what.empty());
   }

@@ -62,6 +62,7 @@ inline ctl::Overview well() {
                   "info",
                   {{"postgres", "up", at("2026-11-22T03:40:11Z"), ""},
                    {"redis", "up", at("2026-11-22T03:40:11Z"), ""}},
+                  {true, "node-1", 3, "node-1", at("2026-11-22T03:40:11Z")},
                   0};
   made.health = {"ok", {}};
   auto presence = job("presence_cleanup", "every 5m", "2026-11-22T03:45:00Z");
@@ -92,6 +93,8 @@ inline ctl::Overview ill() {
       "postgres", "down", at("2026-11-22T03:39:00Z"),
       "connection to server at \"db.internal\" (10.0.0.4), port 5432 failed: "
       "Connection refused"};
+  made.manager.leadership.leads = false;
+  made.manager.leadership.leader = "node-2";
   made.manager.outcomes_waiting = 3;
   auto& coins = made.jobs[1];
   coins.state = "retrying";

@@ -16,6 +16,7 @@ TEST_CASE("status, all well, on 80 columns") {
      Config: /etc/saathii/saathiid.toml; log level info
     Servers: ● postgres up for 109 s
              ● redis up for 109 s
+     Leader: ● this instance, node-1, for 109 s; term 3
 
   JOB               LAST RUN   OUTCOME    NEXT RUN  WHAT IT DID
 ● presence_cleanup  108 s ago  succeeded  in 3 min  313 users online, 0 gone
@@ -40,6 +41,7 @@ TEST_CASE("status, much not well, on 120 columns") {
     Servers: × postgres down for 3 min: connection to server at "db.internal" (10.0.0.4), port 5432 failed: Connection
                refused
              ● redis up for 109 s
+     Leader: ○ node-2, for 109 s; term 3; this one, node-1, stands by
    Outcomes: 3 to be recorded once the database takes them
      Paused: ○ call_cleanup by root, since Sun 2026-11-22 09:00:00 IST; 12 min ago
 

@@ -211,8 +211,9 @@ class PlatformApi:
             cursor.execute(
                 "UPDATE public.user_calls SET end_time = %s, duration_seconds = %s,"
                 " duration_minutes = %s, listener_money_earned = %s, status = %s,"
-                " updated_at = now() WHERE call_id = %s",
+                " updated_at = now() WHERE call_id = %s RETURNING coalesce(coins_spent, 0)",
                 (end_time, seconds, minutes, int(earned), status, call_id))
+            cost = cursor.fetchone()[0]
             cursor.execute(
                 "UPDATE public.user_wallets"
                 " SET withdrawable_money = coalesce(withdrawable_money, 0) + %s,"
@@ -228,7 +229,7 @@ class PlatformApi:
             cursor.execute(
                 "UPDATE public.user_status SET is_busy = false, wait_time = NULL,"
                 " updated_at = now() WHERE user_id = ANY(%s)", ([caller_id, listener_id],))
-            self._log(cursor, "end", call_id, listener_id, money=earned, detail=status)
+            self._log(cursor, "end", call_id, listener_id, cost, earned, status)
 
         self._transaction(work)
         self.redis.delete(call_key(call_id))

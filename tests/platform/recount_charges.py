@@ -30,6 +30,11 @@ def check_charges(facts, findings):
             if row.refunded_at is None and call.end and row.minute_start > call.end:
                 after_end.wrong(f"call {call_id}: minute {row.minute} started at"
                                 f" {row.minute_start}, after the end at {call.end}")
+    for call_id, event in facts.api_end.items():
+        call = facts.tables.calls.get(call_id)
+        if call is not None and call.coins != event.coins:
+            after_end.wrong(f"call {call_id}: had cost {event.coins} coins when the API ended"
+                            f" it, and costs {call.coins} now")
     for event in facts.api_start.values():
         charged[event.user_id][event.coins] += 1
     check_spends(facts, once, charged, given_back)

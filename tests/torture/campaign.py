@@ -22,11 +22,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 for folder in (HERE.parent / "e2e", HERE.parent / "platform"):
     sys.path.insert(0, str(folder))
 
+import leadership  # noqa: E402
 import redis  # noqa: E402
 from faults import FAULTS  # noqa: E402
 from recount import recount  # noqa: E402
 from recount_facts import Options  # noqa: E402
 from recount_tables import Tables  # noqa: E402
+from watch import Watch  # noqa: E402
 from world import FAKETIME, GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E402
 
 
@@ -41,6 +43,10 @@ def parse_arguments(arguments):
                         help="names, with commas: " + ", ".join(FAULTS))
     parser.add_argument("--daemons", type=int, default=2)
     parser.add_argument("--round", type=int, default=12, metavar="N", help="faults in a round")
+    parser.add_argument("--every-fault", action="store_true",
+                        help="a round is each fault once, in any order")
+    parser.add_argument("--discard", action="store_true",
+                        help="leave nothing behind, even after a violation")
     parser.add_argument("--calls", type=int, default=60, help="ongoing at once")
     given = parser.parse_args(arguments)
     given.faults = given.faults.split(",")
@@ -59,16 +65,23 @@ def options():
                    overrun_grace=seconds(GRACE_S), timezone="Asia/Kolkata")
 
 
-def check(world):
-    """The findings that are wrong, and the tables that were looked at."""
+def check(world, watch):
+    """What is wrong, as (what was to hold, sentences), and the tables that were looked at."""
     connection = world.connect()
     tables = Tables(connection)
+    connection.close()
+    connection = world.connect()
+    others = [("leadership", leadership.violations(connection)),
+              ("Redis never ahead", list(watch.violations))]
+    if leadership.second_charge_is_possible(connection):
+        others.append(("invariant 1", ["the ledger takes a second charge of a (call, minute)"]))
     connection.close()
     client = redis.Redis(unix_socket_path=str(world.redis.path), decode_responses=True,
                          socket_timeout=10)
     findings = recount(tables, options(), client)
     client.close()
-    return [finding for finding in findings if finding.violations], tables
+    wrong = [(f"invariant {finding.number}", finding.violations) for finding in findings]
+    return [finding for finding in wrong + others if finding[1]], tables
 
 
 class Campaign:
@@ -82,15 +95,27 @@ class Campaign:
     def run(self, world):
         """Returns the findings that are wrong: none, if all went well."""
         until = time.monotonic() + self.given.minutes * 60
+        watch = Watch(world)
+        try:
+            return self.go_round(world, watch, until)
+        finally:
+            watch.stop()
+
+    def faults_of_round(self):
+        faults = self.given.faults
+        if self.given.every_fault:
+            return self.random.sample(faults, len(faults))
+        return self.random.choices(faults, k=self.given.round)
+
+    def go_round(self, world, watch, until):
         while True:
-            for _ in range(self.given.round):
-                name = self.random.choice(self.given.faults)
+            for name in self.faults_of_round():
                 FAULTS[name](world, self.random)
                 self.done[name] += 1
                 time.sleep(self.random.uniform(0, 0.6))
             world.calm()
             self.rounds += 1
-            wrong, self.tables = check(world)
+            wrong, self.tables = check(world, watch)
             self.tell(world)
             if wrong or time.monotonic() >= until:
                 return wrong
@@ -113,7 +138,8 @@ def summary(campaign, world, wrong):
         "calls": len(campaign.tables.calls),
         "charges": sum(map(len, campaign.tables.charges.values())),
         "settlements": len(campaign.tables.settlements),
-        "violations": sum(len(finding.violations) for finding in wrong),
+        "terms": world.terms(),
+        "violations": {what: len(sentences) for what, sentences in wrong},
     }
 
 
@@ -130,10 +156,10 @@ def main(arguments=None):
         world.start(given.daemons, given.seed, given.calls)
         wrong = campaign.run(world)
         print(json.dumps(summary(campaign, world, wrong)), flush=True)
-        for finding in wrong:
-            for text in finding.violations[:SHOWN_VIOLATIONS]:
-                print(f"invariant {finding.number}: {text}")
-        keep = bool(wrong)
+        for what, sentences in wrong:
+            for text in sentences[:SHOWN_VIOLATIONS]:
+                print(f"{what}: {text}")
+        keep = bool(wrong) and not given.discard
         return 1 if wrong else 0
     except KeyboardInterrupt:
         keep = False

@@ -6,8 +6,16 @@ import time
 import psycopg2
 
 from proxy import Point
+from world import LEASE_S
 
 TRAP_PATIENCE_S = 6
+
+
+def leader(world, rng):
+    """The instance that leads; any, if none does."""
+    name = world.leader()
+    led = [instance for instance in world.instances if instance.name == name]
+    return led[0] if led else pick(world, rng)
 
 
 def pick(world, rng):
@@ -40,6 +48,39 @@ def kill_at(point, proxy):
         trapped.set_trap(point, rng.randint(0, 6), lambda: instance.signal(signal.SIGKILL))
         trapped.sprung.wait(TRAP_PATIENCE_S)
         trapped.clear_trap()
+
+    return fault
+
+
+def stall_at(point):
+    """The network stands still for a while, at an exact point."""
+
+    def fault(world, rng):
+        trapped = leader(world, rng).postgres
+        trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
+        if trapped.sprung.wait(TRAP_PATIENCE_S):
+            time.sleep(rng.uniform(0.5, 2.5))
+        trapped.clear_trap()
+        trapped.let_go()
+
+    return fault
+
+
+def depose_at(point):
+    """A leader stands still at an exact point until another has taken over, and goes on."""
+
+    def fault(world, rng):
+        instance = leader(world, rng)
+        trapped = instance.postgres
+        trapped.set_trap(point, rng.randint(0, 4), lambda: instance.signal(signal.SIGSTOP),
+                         cut=False)
+        if trapped.sprung.wait(TRAP_PATIENCE_S):
+            time.sleep(2 * LEASE_S + rng.uniform(0, 2))
+        trapped.clear_trap()
+        # What it had sent arrives, and then it goes on.
+        trapped.let_go()
+        time.sleep(rng.uniform(0, 0.1))
+        instance.signal(signal.SIGCONT)
 
     return fault
 
@@ -179,6 +220,10 @@ FAULTS = {
     "kill-before-redis": kill_at(Point.BEFORE_REQUEST, "redis"),
     "stop": stop_daemon,
     "freeze": freeze_daemon,
+    "stall-before-begin": stall_at(Point.BEFORE_BEGIN),
+    "stall-before-commit": stall_at(Point.BEFORE_COMMIT),
+    "depose-before-begin": depose_at(Point.BEFORE_BEGIN),
+    "depose-before-commit": depose_at(Point.BEFORE_COMMIT),
     "network-lost": lose_network,
     "network-refused": refuse_connections,
     "postgres-terminate": terminate_backends,

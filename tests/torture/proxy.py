@@ -2,8 +2,9 @@
 
 A proxy passes bytes on, in both directions, until it is told otherwise: to hold
 them back (a network that swallows), to refuse (one that is gone), or to call
-somebody at a point of the conversation, once: before a COMMIT goes on, when its
-answer has come and has not been passed on, before anything goes on.
+somebody at a point of the conversation, once: before a BEGIN or a COMMIT goes on,
+when its answer has come and has not been passed on, before anything goes on. Then
+the conversation is cut there, or held until it is let go.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import threading
 
 
 class Point(enum.Enum):
+    BEFORE_BEGIN = "before a transaction"
     BEFORE_COMMIT = "before commit"
     AFTER_COMMIT = "after the commit is sent, before its reply"
     BEFORE_REQUEST = "between commit and Redis"
@@ -28,7 +30,7 @@ class Proxy:
         self.open = None
         self.refuses = False
         self.pairs = set()
-        self.trap = None  # (point, how often to let it pass, what to call)
+        self.trap = None  # (point, how often to let it pass, what to call, whether to cut)
         self.sprung = threading.Event()
         started = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(started,), daemon=True)
@@ -75,9 +77,10 @@ class Proxy:
 
         self.loop.call_soon_threadsafe(close_all)
 
-    def set_trap(self, point, passes, call):
+    def set_trap(self, point, passes, call, cut=True):
+        """Without a cut all conversations are held from there, until let_go()."""
         self.sprung.clear()
-        self.trap = (point, passes, call)
+        self.trap = (point, passes, call, cut)
 
     def clear_trap(self):
         self.trap = None
@@ -85,17 +88,19 @@ class Proxy:
     # Within the loop.
 
     def _springs(self, point):
-        """Whether the trap is set for this point, and it is its turn."""
+        """Whether the trap is set for this point, it is its turn, and it cuts."""
         if self.trap is None or self.trap[0] is not point:
             return False
-        _, passes, call = self.trap
+        _, passes, call, cut = self.trap
         if passes > 0:
-            self.trap = (point, passes - 1, call)
+            self.trap = (point, passes - 1, call, cut)
             return False
         self.trap = None
+        if not cut:
+            self.open.clear()
         call()
         self.sprung.set()
-        return True
+        return cut
 
     async def _serve(self, reader, writer):
         if self.refuses:
@@ -126,9 +131,9 @@ class Conversation:
 
     async def pump(self, reader, writer, look):
         while data := await reader.read(65536):
-            await self.proxy.open.wait()
             if look(data):
                 raise OSError("cut")
+            await self.proxy.open.wait()
             writer.write(data)
             await writer.drain()
         raise OSError("ended")
@@ -136,6 +141,8 @@ class Conversation:
     def asked(self, data):
         if self.proxy._springs(Point.BEFORE_REQUEST):
             return True
+        if b"BEGIN\x00" in data:
+            return self.proxy._springs(Point.BEFORE_BEGIN)
         if b"COMMIT\x00" not in data:
             return False
         self.commit_is_sent = True

@@ -22,6 +22,7 @@ DISK_BYTES = 700 * 1024 * 1024
 MINUTE_S = 3
 STALE_S = 60
 GRACE_S = 10
+LEASE_S = 2
 RATES = {"audio": 10, "video": 60}
 
 CONFIG = """
@@ -34,6 +35,8 @@ tcp_user_timeout = "3s"
 [redis]
 url = "{redis}"
 [service]
+instance = "{instance}"
+lease = "{lease}s"
 drain_timeout = "2s"
 [rates]
 increment = "{minute}s"
@@ -75,7 +78,8 @@ class Instance:
 
     def __init__(self, world, number):
         self.world = world
-        self.folder = world.folder / f"d{number}"
+        self.name = f"d{number}"
+        self.folder = world.folder / self.name
         self.folder.mkdir(mode=0o755)
         (self.folder / "pg").mkdir(mode=0o755)
         self.config = self.folder / "saathiid.toml"
@@ -99,7 +103,7 @@ class Instance:
     def write_config(self, batch_size=5000):
         self.config.write_text(self.world.configuration(
             f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
-            f"unix://{self.folder}/redis.sock", batch_size))
+            f"unix://{self.folder}/redis.sock", batch_size, self.name))
 
     def set_clock(self, ahead_s):
         """What its clock is ahead of the true time, in seconds; at once."""
@@ -173,9 +177,23 @@ class World:
             self.instances.append(Instance(self, number))
         self.people.start()
 
-    def configuration(self, database, redis, batch_size):
+    def configuration(self, database, redis, batch_size, instance="owner"):
         return CONFIG.format(database=database, redis=redis, minute=MINUTE_S, stale=STALE_S,
-                             grace=GRACE_S, batch_size=batch_size, logs=self.logs)
+                             grace=GRACE_S, batch_size=batch_size, logs=self.logs,
+                             instance=instance, lease=LEASE_S)
+
+    def leader(self):
+        """The name of the instance that leads, or None."""
+        try:
+            connection = self.connect()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT name FROM saathii_tasks.instance"
+                               " JOIN saathii_tasks.leadership ON holder = id")
+                row = cursor.fetchone()
+            connection.close()
+            return row and row[0]
+        except psycopg2.Error:
+            return None
 
     def migrate(self):
         config = self.folder / "owner.toml"
@@ -190,6 +208,15 @@ class World:
 
     def connect(self):
         return psycopg2.connect(self.database, application_name="campaign")
+
+    def terms(self):
+        """How many terms of leadership there were."""
+        connection = self.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM saathii_tasks.leadership_term")
+            count = cursor.fetchone()[0]
+        connection.close()
+        return count
 
     def runs_since(self, moment):
         """How many runs of each job that charges or ends began after the moment, and succeeded."""

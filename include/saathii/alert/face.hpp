@@ -54,6 +54,7 @@ class Face final : public runner::Observer {
   void armed(std::size_t jobs) override;
   void run_started(const std::string& job, const runner::RunInProgress& run) override;
   void tick_ended(const runner::Record& record, Duration busy) override;
+  void handed_over(const std::string& job) override;
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
   void job_changed(const std::string& job) override;

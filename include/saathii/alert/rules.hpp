@@ -54,6 +54,7 @@ class Rules {
   void run_started(const std::string& job, const runner::RunInProgress& run, Duration limit,
                    Time now);
   void tick_ended(const runner::Record& record, Time now);
+  void handed_over(const std::string& job) { runs_.erase(job); }
   void wedged(const std::string& job, Time now);
   void released(const std::string& job, Time now);
   /// The report counts until the next one: it is judged anew at each look.

@@ -27,4 +27,11 @@ class Stopped : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Another instance has taken over: what was done under the older term of
+/// leadership was rolled back. The new leader does the work.
+class Deposed : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace saathii

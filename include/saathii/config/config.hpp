@@ -88,10 +88,17 @@ struct RunPolicy {
   Duration success_deadline{0};
 };
 
+/// Where a tick runs if several instances of saathiid serve one database.
+enum class Scope {
+  leader,  ///< by the one that leads
+  host     ///< by each: its work is on the host
+};
+
 /// One instance of a job kind: a [jobs.NAME] table.
 struct Job {
   std::string name;
   std::string kind;
+  Scope scope = Scope::leader;
   bool enabled = true;
   schedule::Trigger trigger;
   schedule::Policy policy;
@@ -105,6 +112,8 @@ struct Logging {
 };
 
 struct Service {
+  std::string instance;                       ///< the name of this instance; empty: the host's
+  Duration lease = std::chrono::seconds{10};  ///< a leader silent for so long is succeeded
   Duration drain_timeout = std::chrono::seconds{20};     ///< grace for running jobs at shutdown
   Duration run_retention = std::chrono::hours{24 * 90};  ///< run ledger
   Duration charge_retention =

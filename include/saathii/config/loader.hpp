@@ -20,6 +20,7 @@ struct KindInfo {
   schedule::Policy default_policy = {};
   RunPolicy default_run = {};
   std::vector<Setting> settings = {};
+  Scope scope = Scope::leader;
 };
 
 /// One thing wrong: prints as "file:line:column: message".

@@ -41,6 +41,7 @@ class Monitor final : public runner::Observer {
   void released(const std::string& job) override;
   void job_changed(const std::string& job) override;
   void jobs_changed(const std::vector<std::string>& jobs) override;
+  void leadership_changed(const runner::Leadership& now) override;
   void server_changed() override;
   void heartbeat() override;
 

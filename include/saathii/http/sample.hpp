@@ -43,6 +43,7 @@ struct AlertChannel {
 struct Sample {
   std::string version;
   Instant started_at;
+  runner::Leadership leadership;
   std::vector<runner::JobView> jobs;
   health::Report health;
   std::vector<health::Server> servers;

@@ -35,6 +35,14 @@ struct Context {
   redis::Client& redis;       ///< this instance's own
   std::stop_token stop;       ///< between batches, look at it: throw_if_stopped()
   Instant scheduled_at = {};  ///< the tick, by the daemon's clock
+  std::int64_t term = 0;      ///< of leadership; 0: any
+
+  /// A session whose transactions change something only while the run's term of
+  /// leadership lasts. Waits for one; throws as Pool::lease() does.
+  [[nodiscard]] postgres::Pool::Lease session() const;
+  /// For who has one already, and so must not wait: nothing if there is none, also
+  /// where the server is not there.
+  [[nodiscard]] std::optional<postgres::Pool::Lease> another_session() const;
 
   /// Throws Stopped once the run's time limit or shutdown asks for it.
   void throw_if_stopped() const;

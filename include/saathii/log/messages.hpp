@@ -62,6 +62,9 @@ enum class Message : std::uint8_t {
   ledger_unwritten,
   outcomes_lost,  ///< JOB, RUN_ID, SCHEDULED_AT where one is meant
   ledger_written,
+  leading,      ///< TERM, LEADER
+  standing_by,  ///< TERM, LEADER
+  election_failed,
 
   // What runs meet; with the fields of their run.
   call_ended,    ///< CALL_ID, USER_ID
@@ -126,6 +129,9 @@ inline constexpr MessageId message_ids[] = {
     {Message::ledger_unwritten, "7ca8a8f450a043888506e8e76a2e005c", "ledger_unwritten"},
     {Message::outcomes_lost, "2d7f2f2e3909481488319ad55c588c08", "outcomes_lost"},
     {Message::ledger_written, "5f4d1af6a9f84e64bb6f3082e1a74b68", "ledger_written"},
+    {Message::leading, "8ec9cf9f65e5441e971967adea1d8be4", "leading"},
+    {Message::standing_by, "704c54b55ba24480bb416d980911e51f", "standing_by"},
+    {Message::election_failed, "839f88351d924de5834ae2100f959f65", "election_failed"},
     {Message::call_ended, "8423450c5a8d4de894c672f504a50823", "call_ended"},
     {Message::call_failed, "3a454729d16644c183e6f46d9e10cdf5", "call_failed"},
     {Message::badge_failed, "edf0c27a5f6846c59778fa1d8f453a64", "badge_failed"},

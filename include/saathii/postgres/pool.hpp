@@ -36,7 +36,8 @@ class Pool {
   class Lease {
    public:
     Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop);
-    Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop, Schema schema);
+    Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop, Schema schema,
+          std::int64_t term);
     Lease(Lease&&) = delete;
     ~Lease();
     [[nodiscard]] Session& operator*() const { return *session_; }
@@ -51,12 +52,13 @@ class Pool {
 
   /// Blocks the worker until a session is free. Throws Unavailable if the
   /// server cannot be reached within connect_timeout, Stopped if `stop` is
-  /// requested, NewerSchema (see Schema).
-  [[nodiscard]] Lease lease(const std::stop_token& stop, Schema schema = Schema::known);
+  /// requested, NewerSchema (see Schema). `term`: see Session::fence().
+  [[nodiscard]] Lease lease(const std::stop_token& stop, Schema schema = Schema::known,
+                            std::int64_t term = 0);
 
   /// The same without waiting: nothing if all sessions are taken. For who holds
   /// one already, and so must not wait for another.
-  [[nodiscard]] std::optional<Lease> try_lease(const std::stop_token& stop);
+  [[nodiscard]] std::optional<Lease> try_lease(const std::stop_token& stop, std::int64_t term = 0);
 
   struct Use {
     std::int64_t idle = 0;

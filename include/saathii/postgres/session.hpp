@@ -39,6 +39,10 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  /// The transactions of transact() hold only while this term of leadership does:
+  /// they throw Deposed, with nothing done, once another instance leads. 0: always.
+  void fence(std::int64_t term) noexcept { term_ = term; }
+
   /// Runs `body(transaction)` and commits; returns what it returns. Tried again
   /// when the server aborts it for a deadlock or a serialization failure, so
   /// the body has no effect outside the database. Throws Unavailable when the
@@ -48,6 +52,9 @@ class Session {
   auto transact(Body&& body) {
     return guarded([&] {
       pqxx::work transaction(*connection_);
+      if (term_ != 0) {
+        require_term(transaction);
+      }
       auto result = body(transaction);
       transaction.commit();
       return result;
@@ -70,6 +77,12 @@ class Session {
     prepare(statement);
     return exec_prepared(transaction, statement.name, args...);
   }
+
+  /// Has the server tell of notifications on this channel from now on.
+  void listen(const char* channel);
+  /// Until such a notification or the server's farewell has come, `wake` can be
+  /// read, or `limit` has passed. Throws Unavailable if the server is gone.
+  void await_notification(int wake, Duration limit);
 
   /// Makes whatever the session waits for fail at once: it is broken then. The
   /// only call that another thread may make.
@@ -97,6 +110,7 @@ class Session {
   }
 
   void prepare(const Statement& statement);
+  void require_term(pqxx::transaction_base& transaction);
   /// Returns, after a random pause, only if the transaction may be tried again.
   void rethrow_unless_retryable(const pqxx::failure& error, int tries);
   [[noreturn]] void unavailable(const std::string& reason);
@@ -107,6 +121,7 @@ class Session {
   /// when the connection breaks, and the number may be another file's then.
   int socket_ = -1;
   bool broken_ = false;
+  std::int64_t term_ = 0;
   std::set<std::string_view> prepared_;
 };
 

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -26,17 +27,22 @@ struct Shared {
   LedgerKeeper& ledger;
   std::vector<Observer*> observers;
   Duration hard_limit_grace;
+  std::function<void()> deposed;  ///< a run found that another instance leads
+  std::string host;               ///< this instance's name, for the jobs of each host
+  Leadership leadership;
   Bell idle;              ///< rung when a job's run or its loop ends
   bool stopping = false;  ///< no tick starts any more
 };
 
-/// One job's life: plan, write off, run what is due, wait. Loop thread; only
-/// the work itself is on a worker.
+/// One job's life: plan, write off, run what is due, wait; or stand by, while another
+/// instance leads, and then take up the schedule where the run ledger says that the
+/// others left it. Loop thread; only the work itself is on a worker.
 class JobLoop {
  public:
   JobLoop(Shared& shared, JobSpec spec, std::optional<Pause> paused);
 
-  /// Arms the schedule from now and asks for the past. Before run().
+  /// Arms the schedule from now and asks for the past, unless it is to stand by.
+  /// Before run().
   void arm();
   /// Until shared.stopping or retire().
   boost::asio::awaitable<void> run();
@@ -45,6 +51,8 @@ class JobLoop {
   void stop() { timer_->poke(); }
   /// Asks the run in progress, if any, to stop, because of shutdown.
   void break_off();
+  /// shared.leadership has changed.
+  void leadership_changed();
   /// A server came up: a wait for it ends now.
   void server_up();
   /// Says in the log that the run in progress is not waited for any longer.
@@ -83,11 +91,13 @@ class JobLoop {
  private:
   enum class TickEnd { finished, gave_way, interrupted };
   enum class After { retry, next_tick, stopping };
-  enum class StopReason { none, timeout, shutdown };
+  enum class StopReason { none, timeout, shutdown, deposed };
 
   boost::asio::awaitable<TickEnd> run_tick(Request request, bool is_tick);
   boost::asio::awaitable<Result> run_attempt(const Request& request);
   boost::asio::awaitable<After> wait_to_retry(Duration pause, bool server_lost, Instant next_due);
+  boost::asio::awaitable<void> stand_by();
+  boost::asio::awaitable<void> live();
   void ask_past(Instant now);
   void add_run_at_start(Instant now, schedule::Plan& plan);
   void join_past();
@@ -116,6 +126,19 @@ class JobLoop {
   [[nodiscard]] std::optional<Instant> next_run(const config::Job& job) const;
   [[nodiscard]] std::string paused_reason() const { return "the job was paused by " + paused_->by; }
   [[nodiscard]] bool leaving() const noexcept { return shared_.stopping || retired_; }
+  [[nodiscard]] bool is_led() const noexcept { return spec_.job.scope == config::Scope::leader; }
+  /// Whether the job's ticks are this instance's.
+  [[nodiscard]] bool is_ours() const noexcept { return !is_led() || shared_.leadership.leads; }
+  /// The term under which the schedule was armed is over.
+  [[nodiscard]] bool deposed() const noexcept {
+    return is_led() && (!shared_.leadership.leads || shared_.leadership.term != term_);
+  }
+  /// No tick is begun any more, and what is unsettled is left to who comes next.
+  [[nodiscard]] bool handing_over() const noexcept { return shared_.stopping || deposed(); }
+  [[nodiscard]] std::int64_t present_term() const noexcept {
+    return is_led() ? shared_.leadership.term : 0;
+  }
+  [[nodiscard]] std::string ledger_host() const { return is_led() ? std::string{} : shared_.host; }
   void tell_changed();
 
   template <typename Tell>
@@ -134,6 +157,8 @@ class JobLoop {
   std::uint64_t deadline_generation_ = 0;
   schedule::History history_;
   Instant armed_at_;
+  std::int64_t term_ = 0;            ///< of leadership, when armed; 0: a job of each host
+  std::uint64_t question_ = 0;       ///< the latest one for the past
   std::optional<Instant> asked_at_;  ///< while the past is asked for or not yet joined
   std::optional<Past> past_;         ///< answered, not yet joined
   bool resumed_ = false;             ///< the past before the start is accounted for

@@ -27,6 +27,7 @@ struct JobView {
     waiting,   ///< for its next tick
     running,   ///< a worker is busy with it
     retrying,  ///< a try failed or found a server down; the next one comes soon
+    standby,   ///< another instance leads, or it is not known yet who does
     stuck,     ///< a run has not come back long after it was told to stop
   };
 

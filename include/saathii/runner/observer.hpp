@@ -19,6 +19,8 @@ class Observer {
   /// Every tick ends here once, also those that never ran. `busy` is the time
   /// from the start of the first try to the end of the last.
   virtual void tick_ended(const Record& /*record*/, Duration /*busy*/) {}
+  /// A tick's run was broken off, because another instance leads: it ends there.
+  virtual void handed_over(const std::string& /*job*/) {}
   /// A run has not come back long after it was told to stop.
   virtual void wedged(const std::string& /*job*/) {}
   /// It came back after all.
@@ -28,6 +30,8 @@ class Observer {
   virtual void job_changed(const std::string& /*job*/) {}
   /// A reload added jobs or took some away: now it is these.
   virtual void jobs_changed(const std::vector<std::string>& /*jobs*/) {}
+  /// This instance leads or no longer does, or another one leads.
+  virtual void leadership_changed(const Leadership& /*now*/) {}
   /// A server went down or came up.
   virtual void server_changed() {}
   /// A reload of the configuration begins; reloaded() follows, whatever comes of it.

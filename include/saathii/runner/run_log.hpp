@@ -17,7 +17,7 @@ void log_retry(const Record& record);
 /// A try found a server down: the server's state has said so already.
 void log_server_lost(const Record& record);
 /// Shutdown ended a tick before it was done; it gets no outcome.
-void log_interrupted(const Record& record);
+void log_interrupted(const Record& record, bool by_shutdown);
 /// A run that was asked for will not come.
 void log_dropped(const Record& record);
 void log_written_off(const std::string& job, const std::vector<schedule::WrittenOff>& ticks);

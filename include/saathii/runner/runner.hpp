@@ -31,6 +31,10 @@ struct Options {
   Duration heartbeat{0};                              ///< between Observer::heartbeat(); 0: never
   LedgerOptions ledger;
   std::map<std::string, Pause> paused = {};  ///< jobs that are paused from the start
+  Leadership leadership = {};                ///< until set_leadership()
+  std::string instance = "localhost";        ///< the name of this instance
+  /// Called on the loop when a run found that another instance leads.
+  std::function<void()> deposed = [] {};
 };
 
 /// After so long run() has returned since it was told to stop.
@@ -51,6 +55,7 @@ class JobError : public std::runtime_error {
     unknown_job,
     busy,      ///< a run that was asked for is still waiting for its turn
     stopping,  ///< the daemon is shutting down
+    standby,   ///< another instance leads
   };
   JobError(Why why, const std::string& what) : std::runtime_error(what), why_(why) {}
   [[nodiscard]] Why why() const noexcept { return why_; }
@@ -79,7 +84,13 @@ class Runner {
   /// A server's state changed; `up`: it answers now. Any thread.
   void server_changed(bool up);
 
+  /// Who leads now. Jobs that are the leader's are taken up, or left to it. Any thread.
+  void set_leadership(Leadership now);
+
   // What faces ask for: loop thread, or before run().
+
+  [[nodiscard]] const Leadership& leadership() const noexcept { return shared_.leadership; }
+  [[nodiscard]] const std::string& instance() const noexcept { return shared_.host; }
 
   /// Observers are told in the order in which they were added.
   void add_observer(Observer& observer) { shared_.observers.push_back(&observer); }
@@ -127,6 +138,8 @@ class Runner {
  private:
   void on_stop();
   void refuse(const std::string& reason);
+  void lead(const Leadership& now);
+  void on_deposed();
   void await_signal();
   boost::asio::awaitable<void> beat();
   boost::asio::awaitable<void> drain();

@@ -17,6 +17,17 @@
 
 namespace saathii::runner {
 
+/// Which of the instances that serve one database leads: the jobs of which one run
+/// is enough are its.
+struct Leadership {
+  bool leads = true;      ///< this instance does
+  std::int64_t term = 0;  ///< grows with each takeover; 0: nobody is elected
+  std::string leader;     ///< the instance's name; empty: none that is known
+  std::optional<Instant> since;
+
+  friend bool operator==(const Leadership&, const Leadership&) = default;
+};
+
 /// One try at one tick.
 struct Request {
   std::string run_id;         ///< a random UUID; joins journal, ledger, D-Bus
@@ -24,6 +35,7 @@ struct Request {
   int attempt = 1;            ///< from 1
   std::optional<Instant> at;  ///< run as if at this moment; else the database's now
   std::stop_token stop;       ///< time limit or shutdown: break off soon
+  std::int64_t term = 0;      ///< of leadership, under which alone it may change anything; 0: any
 };
 
 using Counts = std::vector<std::pair<std::string, std::int64_t>>;
@@ -35,6 +47,7 @@ struct Result {
     failed,
     unavailable,  ///< a server is down: the same work may succeed later
     stopped,      ///< the stop token was obeyed
+    deposed,      ///< another instance leads now, and does the work
   };
   Status status = Status::succeeded;
   std::string summary;  ///< for people: "312 calls charged, 3120 coins", or the error
@@ -64,7 +77,14 @@ struct Record {
   int attempts = 0;
   Counts counts;
   std::optional<Instant> as_of = {};  ///< it ran as if at this moment, which settles nothing of now
+  std::int64_t term = 0;  ///< of leadership; not written once it is over. 0: a job of each host
+  std::string host = {};  ///< of such a job, the instance that ran it
 };
+
+/// By this name the run ledger keeps a job: those of each host apart.
+[[nodiscard]] inline std::string ledger_name(const std::string& job, const std::string& host) {
+  return host.empty() ? job : job + "@" + host;
+}
 
 /// What the run ledger knows of a job's past.
 struct Past {
@@ -81,8 +101,10 @@ struct Past {
 class RunLedger {
  public:
   virtual ~RunLedger() = default;
+  /// `job` as ledger_name() has it.
   [[nodiscard]] virtual Past past(const std::string& job, Instant now) = 0;
-  /// Records all or nothing. A tick that already has an outcome keeps it, but
+  /// Records all or nothing, but for those whose term of leadership is over: their
+  /// ticks are accounted for by who leads now. A tick that already has an outcome keeps it, but
   /// one that was written off (coalesced, missed) gives way to a run's outcome.
   /// What is no fault of these records is Unavailable: they are worth another try.
   virtual void record(const std::vector<Record>& records) = 0;

@@ -27,6 +27,7 @@ class Face final : public runner::Observer {
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
   void jobs_changed(const std::vector<std::string>& jobs) override;
+  void leadership_changed(const runner::Leadership& now) override;
   void server_changed() override;
   void reloading() override;
   void reloaded() override;
@@ -62,6 +63,7 @@ class Face final : public runner::Observer {
   std::map<std::string, std::string> failed_;  ///< by job, while its latest tick has failed
   std::set<std::string> wedged_;
   std::string failing_;
+  std::string standby_;  ///< empty: this instance leads, or nobody is elected
   std::string sent_;
 };
 

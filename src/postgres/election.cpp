@@ -1,0 +1,268 @@
+#include "saathii/postgres/election.hpp"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "leadership.sql.hpp"
+#include "saathii/base/descriptor.hpp"
+#include "saathii/base/errors.hpp"
+#include "saathii/base/first_line.hpp"
+#include "saathii/base/signal_block.hpp"
+#include "saathii/log/log.hpp"
+#include "saathii/postgres/interval.hpp"
+#include "saathii/postgres/session.hpp"
+
+namespace saathii::postgres {
+
+namespace {
+
+using runner::Leadership;
+
+constexpr const char* channel = "saathii_tasks";
+/// A leader that nobody could succeed renews as seldom as this.
+constexpr Duration alone = std::chrono::minutes{1};
+/// A leader renews so often in a lease, others look so often.
+constexpr int renewals = 3;
+constexpr int looks = 5;
+
+Instant instant_of(const pqxx::field& microseconds) {
+  return Instant{Duration{microseconds.as<std::int64_t>()}};
+}
+
+config::Postgres for_one_session(config::Postgres settings, Duration lease) {
+  settings.max_sessions = 1;
+  // What it waits for must not outlast what it watches over.
+  settings.statement_timeout = std::min(settings.statement_timeout, lease);
+  settings.tcp_user_timeout = std::min(settings.tcp_user_timeout, lease);
+  settings.lock_timeout = std::min(settings.lock_timeout, lease / 2);
+  return settings;
+}
+
+}  // namespace
+
+class Election::Thread {
+ public:
+  Thread(config::Postgres settings, ServerState& state, Options options, Changed changed)
+      : settings_(for_one_session(std::move(settings), options.lease)),
+        state_(state),
+        options_(std::move(options)),
+        changed_(std::move(changed)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (!wake_.is_open()) {
+      throw std::system_error(errno, std::generic_category(), "an event to wake the election by");
+    }
+    const SignalBlock block;
+    thread_ = std::thread([this] { run(); });
+  }
+
+  ~Thread() { resign(); }
+
+  void begin() {
+    {
+      const std::scoped_lock lock(mutex_);
+      begun_ = true;
+    }
+    may_begin_.notify_all();
+  }
+
+  void wake() const noexcept {
+    const std::uint64_t one = 1;
+    // Full means that it is awake.
+    static_cast<void>(::write(wake_.get(), &one, sizeof one));
+  }
+
+  void resign() {
+    if (!thread_.joinable()) {
+      return;
+    }
+    {
+      const std::scoped_lock lock(mutex_);
+      ended_ = true;
+    }
+    may_begin_.notify_all();
+    wake();
+    thread_.join();
+  }
+
+ private:
+  void run();
+  void keep_session();
+  Duration stand();
+  Duration renew();
+  Duration watch();
+  void take(std::int64_t term, const std::string& renewed_at);
+  void leave();
+  void tell(Leadership now);
+
+  const config::Postgres settings_;
+  ServerState& state_;
+  const Options options_;
+  const Changed changed_;
+  const Descriptor wake_;
+
+  std::mutex mutex_;
+  std::condition_variable may_begin_;
+  bool begun_ = false;
+  std::atomic<bool> ended_ = false;
+
+  // The thread's own.
+  std::unique_ptr<Session> session_;
+  std::optional<Leadership> told_;
+  std::int64_t term_ = 0;  ///< while it leads
+  bool was_gone_ = false;  ///< the leader's session, at the last look
+  std::string complaint_;
+  std::thread thread_;
+};
+
+void Election::Thread::run() {
+  {
+    std::unique_lock lock(mutex_);
+    may_begin_.wait(lock, [this] { return begun_ || ended_; });
+  }
+  while (!ended_) {
+    Duration pause = options_.retry;
+    try {
+      keep_session();
+      pause = stand();
+      complaint_.clear();
+      session_->await_notification(wake_.get(), pause);
+    } catch (const Unavailable&) {
+      session_.reset();
+    } catch (const std::exception& error) {
+      // Without it this instance does nothing that another one could do.
+      if (const std::string line = first_line(error.what()); line != complaint_) {
+        log::error(log::Message::election_failed,
+                   fmt::format("it cannot be settled who leads: {}; tried again every {}", line,
+                               humanize(options_.retry)));
+        complaint_ = line;
+      }
+      session_.reset();
+    }
+    std::uint64_t woken = 0;
+    if (session_ == nullptr && !ended_) {
+      std::unique_lock lock(mutex_);
+      may_begin_.wait_for(lock, options_.retry, [this] { return ended_.load(); });
+    }
+    static_cast<void>(::read(wake_.get(), &woken, sizeof woken));
+  }
+  leave();
+}
+
+/// A new one stands for this instance at once.
+void Election::Thread::keep_session() {
+  if (session_ != nullptr) {
+    return;
+  }
+  session_ = std::make_unique<Session>(settings_, state_);
+  session_->listen(channel);
+  session_->autocommit([&](auto& each) {
+    session_->exec(each, sql::leadership::forget_old);
+    session_->exec(each, sql::leadership::enter, options_.id, options_.instance);
+    // Whoever leads alone learns that it does no longer.
+    return session_->exec(each, sql::leadership::notify);
+  });
+}
+
+/// Returns when to look again.
+Duration Election::Thread::stand() { return term_ != 0 ? renew() : watch(); }
+
+Duration Election::Thread::renew() {
+  const auto row = session_->autocommit([&](auto& each) {
+    return session_->exec(each, sql::leadership::renew, options_.id, term_,
+                          interval(options_.lease))[0];
+  });
+  if (!row[0].as<bool>()) {
+    term_ = 0;
+    return watch();
+  }
+  return row[1].as<std::int64_t>() == 0 ? std::max(alone, options_.lease)
+                                        : options_.lease / renewals;
+}
+
+Duration Election::Thread::watch() {
+  const auto row = session_->autocommit(
+      [&](auto& each) { return session_->exec(each, sql::leadership::look, options_.id)[0]; });
+  const auto term = row[0].as<std::int64_t>();
+  const bool vacant = row[4].as<bool>();
+  const bool gone = row[5].as<bool>();
+  const bool lapsed = row[6].as<bool>();
+  if (vacant || lapsed || (gone && was_gone_)) {
+    take(term, row[3].c_str());
+  }
+  if (term_ != 0) {
+    return Duration{0};
+  }
+  // Twice, because one that lost its session may be about to have another.
+  was_gone_ = gone && !vacant;
+  tell({.leads = false,
+        .term = term,
+        .leader = vacant ? std::string{} : row[1].c_str(),
+        .since = vacant ? std::nullopt : std::optional(instant_of(row[2]))});
+  return options_.lease / looks;
+}
+
+/// Unless another was quicker, or the leader is alive after all.
+void Election::Thread::take(std::int64_t term, const std::string& renewed_at) {
+  try {
+    const auto taken = session_->transact([&](auto& transaction) {
+      return session_->exec(transaction, sql::leadership::lock, term, renewed_at).empty()
+                 ? pqxx::result{}
+                 : session_->exec(transaction, sql::leadership::take, options_.id,
+                                  options_.instance, interval(options_.lease));
+    });
+    if (taken.empty()) {
+      return;
+    }
+    term_ = taken[0][0].as<std::int64_t>();
+    was_gone_ = false;
+    tell({.leads = true,
+          .term = term_,
+          .leader = options_.instance,
+          .since = instant_of(taken[0][1])});
+  } catch (const LockTimeout&) {
+    // The old leader's last transactions are not at their end: at the next look.
+  }
+}
+
+void Election::Thread::leave() {
+  try {
+    if (session_ == nullptr) {
+      if (term_ == 0) {
+        return;
+      }
+      session_ = std::make_unique<Session>(settings_, state_);
+    }
+    session_->autocommit([&](auto& each) {
+      session_->exec(each, sql::leadership::leave, options_.id);
+      return session_->exec(each, sql::leadership::notify);
+    });
+  } catch (const std::exception&) {
+    // Then the others wait for the end of the lease.
+  }
+}
+
+void Election::Thread::tell(Leadership now) {
+  if (told_ != now) {
+    told_ = now;
+    changed_(now);
+  }
+}
+
+Election::Election(config::Postgres settings, ServerState& state, Options options, Changed changed)
+    : thread_(std::make_unique<Thread>(std::move(settings), state, std::move(options),
+                                       std::move(changed))) {}
+Election::~Election() = default;
+
+void Election::begin() { thread_->begin(); }
+void Election::look_now() { thread_->wake(); }
+void Election::resign() { thread_->resign(); }
+
+}  // namespace saathii::postgres
