@@ -12,7 +12,6 @@ using audit::Repair;
 using audit::Result;
 using Catch::Matchers::ContainsSubstring;
 using test::at;
-using Json = nlohmann::ordered_json;
 
 namespace {
 
