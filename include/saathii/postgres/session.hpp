@@ -32,8 +32,8 @@ class Session {
  public:
   /// Connects, with the password as its file holds it now. Throws Unavailable
   /// within about connect_timeout, for a server that takes no writes (unless
-  /// settings.only_reads) and for a password that cannot be read; std::invalid_argument for a URL that
-  /// config::parse_postgres_url() refuses.
+  /// settings.only_reads) and for a password that cannot be read; std::invalid_argument for a URL
+  /// that config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
   ~Session();
   Session(const Session&) = delete;
