@@ -41,7 +41,7 @@ const char* why_left(int invariant, std::string_view kind) {
   const auto* const reason = std::ranges::find_if(reasons, [&](const Reason& each) {
     return each.invariant == invariant && (each.kind == kind || each.kind.empty());
   });
-  return reason == std::end(reasons) ? "nobody has thought of it yet" : reason->why;
+  return reason == std::end(reasons) ? "no row is known that would make it good" : reason->why;
 }
 
 /// Ids of the listed offenders of a kind.
