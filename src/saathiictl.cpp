@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "ctl/agent.hpp"
+#include "ctl/audit.hpp"
 #include "ctl/bus.hpp"
 #include "ctl/command_line.hpp"
 #include "ctl/commands.hpp"
@@ -28,13 +29,14 @@ int main(int argc, char** argv) {
   try {
     Terminal terminal(parsed.command);
     const PasswordAgent agent(parsed.command);
-    const int code = carry_out(
-        parsed.command,
-        [&] {
-          return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no,
-                                parsed.command.names ? Patience::short_one : Patience::usual);
-        },
-        terminal);
+    const auto connect = [&] {
+      return connect_to_bus(parsed.command.bus, agent.runs() ? Asking::yes : Asking::no,
+                            parsed.command.names ? Patience::short_one : Patience::usual);
+    };
+    const auto open = [&] { return open_auditor(parsed.command.audit); };
+    const int code = parsed.command.command == Command::audit
+                         ? carry_out_audit(parsed.command, open, terminal)
+                         : carry_out(parsed.command, connect, terminal);
     if (!terminal.wrote_all()) {
       std::fputs("saathiictl: not all of the answer could be written\n", stderr);
       return code == exit_code::ok ? on_fault : code;

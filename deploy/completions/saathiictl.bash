@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of saathiictl(1) for bash. Needs nothing but bash itself.
 
-_saathiictl_commands='status jobs show history run pause resume reload health log-level calendar call wallet'
+_saathiictl_commands='status jobs show history run pause resume reload health log-level calendar call wallet audit'
 
 # Asks the daemon for the names of its jobs; quiet if it cannot be reached.
 _saathiictl_jobs() {
@@ -38,7 +38,7 @@ _saathiictl() {
         bus=("--bus=${words[at + 1]}")
         ((at++))
         ;;
-      --json | --since | --outcome | --at | -n | --count) ((at++)) ;;
+      --json | --since | --outcome | --at | -n | --count | -c | --config | --grace | --limit) ((at++)) ;;
       -*) ;;
       *) if [[ -z $command ]]; then command=$word; fi ;;
     esac
@@ -49,7 +49,12 @@ _saathiictl() {
     --json) values='short pretty off' ;;
     --outcome) values='succeeded failed timed_out skipped coalesced missed' ;;
     --since) values='today yesterday 10m 1h 1d 7d' ;;
-    --at | -n | --count) return ;;
+    --at | -n | --count | --limit) return ;;
+    --grace) values='1m 10m 1h' ;;
+    -c | --config)
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      return
+      ;;
     *)
       if [[ $current == -* ]]; then
         values='--help --version --bus --json -j --no-pager --no-legend --full --utc --quiet'
@@ -58,6 +63,7 @@ _saathiictl() {
           history) values+=' --since --outcome --count' ;;
           calendar | wallet) values+=' --count' ;;
           run) values+=' --at --wait' ;;
+          audit) values+=' --config --since --grace --limit --repair --baseline --yes' ;;
         esac
       else
         case $command in

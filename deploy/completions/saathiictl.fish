@@ -1,6 +1,6 @@
 # Completion of saathiictl(1) for fish.
 
-set -l commands status jobs show history run pause resume reload health log-level calendar call wallet
+set -l commands status jobs show history run pause resume reload health log-level calendar call wallet audit
 
 # Asks the daemon for the names of its jobs; quiet if it cannot be reached.
 function __saathiictl_jobs
@@ -34,6 +34,7 @@ complete -c saathiictl -n $none -a log-level -d 'Tell or set the log level'
 complete -c saathiictl -n $none -a calendar -d 'When jobs run next'
 complete -c saathiictl -n $none -a call -d 'The receipt of a call'
 complete -c saathiictl -n $none -a wallet -d 'A balance and its latest transactions'
+complete -c saathiictl -n $none -a audit -d 'Recount whether the ten invariants of billing hold'
 
 set -l of_jobs '__fish_seen_subcommand_from show history run calendar pause resume'
 complete -c saathiictl -n $of_jobs -a '(__saathiictl_jobs)' -d Job
@@ -48,3 +49,12 @@ complete -c saathiictl -n '__fish_seen_subcommand_from run' -l at -x -d 'As if a
 complete -c saathiictl -n '__fish_seen_subcommand_from run' -s w -l wait -d 'Until it has ended'
 complete -c saathiictl -n '__fish_seen_subcommand_from log-level' \
     -a 'trace debug info warning error'
+
+set -l audit '__fish_seen_subcommand_from audit'
+complete -c saathiictl -n $audit -s c -l config -r -F -d "The daemon's configuration"
+complete -c saathiictl -n $audit -l since -x -a 'today yesterday 1d 7d' -d 'Leave out ended calls from before'
+complete -c saathiictl -n $audit -l grace -x -a '1m 10m 1h' -d 'What is younger is in flight'
+complete -c saathiictl -n $audit -l limit -x -d 'List so many of each kind'
+complete -c saathiictl -n $audit -l repair -d 'Then write rows that make good what is wrong'
+complete -c saathiictl -n $audit -l baseline -d 'Record what wallets opened with'
+complete -c saathiictl -n $audit -s y -l yes -d 'Do not ask before writing'

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 
+import auditing
 import databases
 import living
 from charging import FIRST_MOMENT, SEEN, START, Charging
@@ -30,11 +31,13 @@ class Sizes:
     idle_seconds: int = 60
     starts: int = 10
     punctual_seconds: int = 60
+    audit_charges: int = 10_000_000
+    audit_runs: int = 2
 
 
 QUICK = Sizes(main_calls=5_000, scaling=(1_000, 5_000, 10_000), runs=2, idle_runs=4,
               loop_seconds=3, latency_calls=5_000, latency_seconds=15, idle_seconds=10, starts=3,
-              punctual_seconds=10)
+              punctual_seconds=10, audit_charges=100_000, audit_runs=1)
 
 
 class Bench:
@@ -43,6 +46,8 @@ class Bench:
     def __init__(self, given):
         self.sizes = QUICK if given.quick else Sizes()
         self.pgbench = given.pgbench
+        self.control = given.control
+        self.here = databases.HERE
         self.program = Program(given.program, given.dir, given.redis_url)
         self.server = databases.Server(self.program, given.database_url, self.program.config)
         self.templates = set()
@@ -75,6 +80,7 @@ class Bench:
             "bytes": charging.bytes_a_charge,
             "ready": lambda: living.ready(self),
             "punctual": lambda: living.punctual(self),
+            "audit": lambda: auditing.audit(self),
         }
 
     def machine(self):
@@ -125,6 +131,7 @@ def measure(bench, wanted):
 def parse():
     parser = argparse.ArgumentParser(description="Measures saathiid on servers that are there.")
     parser.add_argument("--program", required=True, help="saathiid")
+    parser.add_argument("--control", required=True, help="saathiictl")
     parser.add_argument("--pgbench", required=True)
     parser.add_argument("--database-url", required=True, help="as the owner")
     parser.add_argument("--redis-url", required=True)

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "saathii/base/time.hpp"
 #include "saathii/config/nearest.hpp"
 #include "saathii/schedule/planner.hpp"
 
@@ -26,9 +27,10 @@ constexpr const char* footer =
     "  saathiictl run coin_deduction --wait      run it now, and say what came of it\n"
     "  saathiictl history --since 2h --outcome failed\n"
     "  saathiictl call 4711                      what a call cost, minute by minute\n"
+    "  saathiictl audit                          recount the books, read-only\n"
     "  saathiictl jobs --json=short | jq -r '.[] | select(.paused) | .name'\n"
     "\nExit codes: 0 done, 1 refused, 2 bad usage, 3 saathiid cannot be reached; those of\n"
-    "'health' and 'run --wait' are told in their --help. More in saathiictl(1).\n";
+    "'health', 'audit' and 'run --wait' are told in their --help. More in saathiictl(1).\n";
 
 constexpr const char* history_footer =
     "\nTIME: 2h, 30m, today, yesterday, 2026-11-22, '2026-11-22 14:03' in the daemon's time\n"
@@ -68,11 +70,25 @@ constexpr const char* call_footer =
     "\nEach minute: when it started, when and by whom it was charged, and the caller's balance\n"
     "before and after; then what was given back or waived, and what the listener earned.\n";
 
+constexpr const char* audit_footer =
+    "\nReads the database itself, by the daemon's configuration, in one read-only snapshot, and\n"
+    "counts again whether the ten invariants of billing hold: each with the calls and users for\n"
+    "which it does not. A role that may only read is enough: DATABASE_URL comes before the file.\n"
+    "--repair writes rows that make good what is wrong and changes none that are there; it shows\n"
+    "each before, and asks, or needs --yes. LENGTH: 90s, 10m. TIME: as of 'history'.\n"
+    "\nExit codes: 0 nothing is violated, 1 something is, 2 bad usage or configuration, 3 the\n"
+    "database cannot be reached, 4 the audit could not be finished, 130 after Ctrl-C.\n"
+    "\nExamples:\n"
+    "  saathiictl audit --since 7d\n"
+    "  saathiictl audit --json=short | jq '.invariants[] | select(.result == \"violated\")'\n"
+    "  saathiictl audit --baseline               once: from now on wallets can be recounted\n";
+
 const std::vector<std::string_view> levels = {"trace", "debug", "info", "warning", "error"};
 const std::vector<std::string_view> json_forms = {"short", "pretty", "off"};
 
 constexpr std::uint32_t most_rows = 10'000;
 constexpr std::uint32_t most_entries = 1000;
+constexpr std::uint32_t most_offenders = 10'000;
 
 std::vector<std::string_view> outcomes() {
   std::vector<std::string_view> words(schedule::outcomes.size());
@@ -101,6 +117,15 @@ CLI::Validator is_id() {
         const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), id);
         const bool whole = end == given.data() + given.size();
         return error == std::errc{} && whole && id > 0 ? "" : "\"" + given + "\" is no id";
+      },
+      "");
+}
+
+CLI::Validator is_length() {
+  return CLI::Validator(
+      [](const std::string& given) -> std::string {
+        return parse_duration(given) ? ""
+                                     : "\"" + given + "\" is no length of time: 90s, 10m, 1h30m";
       },
       "");
 }
@@ -191,6 +216,29 @@ void declare_looking(CLI::App& app, CommandLine& command) {
   add_count(wallet, command, "So many transactions (20)", most_entries);
 }
 
+void declare_audit(CLI::App& app, CommandLine& command) {
+  AuditArguments& given = command.audit;
+  auto* audit = add_command(app, Command::audit, command, "audit",
+                            "Recount whether the ten invariants of billing hold", audit_footer);
+  audit->add_option("-c,--config", given.config, "The daemon's (/etc/saathii/saathiid.toml)")
+      ->type_name("FILE");
+  audit->add_option("--since", given.since, "Leave out ended calls that started before")
+      ->type_name("TIME");
+  audit->add_option("--grace", given.grace, "What is younger is in flight (10m)")
+      ->type_name("LENGTH")
+      ->check(is_length());
+  audit->add_option("--limit", given.limit, "List so many of each kind (100)")
+      ->type_name("N")
+      ->check(CLI::Range(std::uint32_t{1}, most_offenders).description(""));
+  auto* repair = audit->add_flag("--repair", given.repair,
+                                 "Then write rows that make good what is wrong, as shown before");
+  audit
+      ->add_flag("--baseline", given.baseline,
+                 "Instead: record what wallets opened with, which invariant 3 needs")
+      ->excludes(repair);
+  audit->add_flag("-y,--yes", given.yes, "Do not ask before writing");
+}
+
 void declare_doing(CLI::App& app, CommandLine& command) {
   auto* run = add_command(app, Command::run, command, "run", "Run a job now, also a paused one",
                           run_footer);
@@ -277,6 +325,7 @@ Parsed parse_command_line(int argc, const char* const* argv) {
   declare_options(app, parsed.command, flags);
   declare_looking(app, parsed.command);
   declare_doing(app, parsed.command);
+  declare_audit(app, parsed.command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

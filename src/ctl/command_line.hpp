@@ -18,6 +18,8 @@ inline constexpr int failed = 4;
 inline constexpr int timed_out = 5;
 inline constexpr int never_ran = 6;  ///< skipped, coalesced or missed
 inline constexpr int interrupted = 130;
+// Of `audit`; unreachable is a server, failed that it could not be finished.
+inline constexpr int violated = 1;
 // Of `health`; bad usage and an unreachable daemon are both `unknown`.
 inline constexpr int degraded = 1;
 inline constexpr int failing = 2;
@@ -37,10 +39,22 @@ enum class Command {
   log_level,
   calendar,
   call,
-  wallet
+  wallet,
+  audit
 };
 
 enum class JsonForm { none, brief, pretty };
+
+/// What `audit` is told.
+struct AuditArguments {
+  std::string config = "/etc/saathii/saathiid.toml";
+  std::uint32_t limit = 100;
+  std::string grace;  ///< as written; empty: the usual
+  std::string since;  ///< as written
+  bool baseline = false;
+  bool repair = false;
+  bool yes = false;
+};
 
 struct CommandLine {
   Command command = Command::status;
@@ -61,6 +75,7 @@ struct CommandLine {
   bool names = false;
   std::uint64_t id = 0;
   std::string level;  ///< empty: tell it
+  AuditArguments audit;
 };
 
 struct Parsed {

@@ -370,6 +370,9 @@ int Execution::perform() {
       return call();
     case Command::wallet:
       return wallet();
+    case Command::audit:
+      // Not the daemon's to answer: see audit.hpp.
+      break;
   }
   return exit_code::usage;
 }

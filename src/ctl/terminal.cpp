@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <clocale>
 #include <cstdlib>
+#include <iostream>
 #include <optional>
 #include <string_view>
 
@@ -103,6 +104,16 @@ void Terminal::complain(const std::string& text) {
   std::fflush(stdout);
   const std::string shown = screen_.utf8 ? text : to_ascii(text);
   std::fwrite(shown.data(), 1, shown.size(), stderr);
+}
+
+std::optional<bool> Terminal::ask(const std::string& question) {
+  if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDERR_FILENO) != 1) {
+    return std::nullopt;
+  }
+  complain(question + " [y/N] ");
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 bool Terminal::is_watched() const {

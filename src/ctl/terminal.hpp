@@ -16,6 +16,7 @@ class Terminal final : public Console {
   void print(const std::string& text) override;
   void complain(const std::string& text) override;
   void progress(const std::string& line) override;
+  [[nodiscard]] std::optional<bool> ask(const std::string& question) override;
   [[nodiscard]] bool is_watched() const override;
   [[nodiscard]] Screen screen() const override;
   [[nodiscard]] Screen progress_screen() const override;

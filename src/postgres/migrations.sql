@@ -121,6 +121,16 @@ CREATE TABLE saathii_tasks.leadership_term (
   since    timestamptz NOT NULL
 );
 
+-- For `saathiictl audit`, written by its --baseline alone: what each wallet had
+-- before its first transaction. A wallet that had nothing has no row; row 0 tells
+-- when the baseline was taken.
+CREATE TABLE saathii_tasks.audit_baseline (
+  wallet_id integer       NOT NULL PRIMARY KEY,
+  coins     bigint        NOT NULL,
+  money     numeric(14,2) NOT NULL,  -- rupees
+  taken_at  timestamptz   NOT NULL
+);
+
 -- name: v1_index_ongoing
 CREATE INDEX CONCURRENTLY IF NOT EXISTS saathii_tasks_ongoing_calls
   ON public.user_calls (call_id) WHERE status = 'ongoing'

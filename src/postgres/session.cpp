@@ -178,7 +178,7 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
   }
   // Found out here and not by the first write: a server that is up for every
   // connection and down for every run would be told of each time.
-  if (read_only) {
+  if (read_only && !settings.only_reads) {
     unavailable(takes_no_writes);
   }
   if (unacknowledged) {

@@ -109,10 +109,16 @@ class FakeConsole final : public ctl::Console {
   std::string err;
   std::vector<std::string> lines;  ///< of progress
   bool watched = false;
+  std::vector<std::string> questions;
+  std::optional<bool> answer;  ///< nothing: there is nobody to ask
 
   void print(const std::string& text) override { out += text; }
   void complain(const std::string& text) override { err += text; }
   void progress(const std::string& line) override { lines.push_back(line); }
+  std::optional<bool> ask(const std::string& question) override {
+    questions.push_back(question);
+    return answer;
+  }
   [[nodiscard]] bool is_watched() const override { return watched; }
   [[nodiscard]] ctl::Screen screen() const override { return test::screen(); }
   [[nodiscard]] ctl::Screen progress_screen() const override { return test::screen(40); }

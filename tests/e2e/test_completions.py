@@ -17,7 +17,7 @@ echo "$@" >>"{folder}/calls"
 printf '%s\\n' coin_deduction call_cleanup
 """
 COMMANDS = ["status", "jobs", "show", "history", "run", "pause", "resume", "reload", "health",
-            "log-level", "calendar", "call", "wallet"]
+            "log-level", "calendar", "call", "wallet", "audit"]
 
 
 class Completions(Case):
@@ -75,6 +75,8 @@ class Completions(Case):
         self.assertEqual(self.bash("log-level", "d"), ["debug"])
         self.assertEqual(self.bash("run", "--w"), ["--wait"])
         self.assertEqual(self.bash("call", ""), [])
+        self.assertEqual(self.bash("audit", "--re"), ["--repair"])
+        self.assertEqual(self.bash("--json", "=", "short", "audit", "--gr"), ["--grace"])
 
     def test_bash_knows_what_the_program_knows(self):
         program = os.environ.get("SAATHIICTL_BIN")

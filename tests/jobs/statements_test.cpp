@@ -34,7 +34,7 @@ std::vector<Named> statements_of(const std::filesystem::path& file) {
 
 std::vector<std::filesystem::path> sql_files() {
   std::vector<std::filesystem::path> files;
-  for (const char* room : {"jobs", "postgres"}) {
+  for (const char* room : {"audit", "jobs", "postgres"}) {
     const auto folder = std::filesystem::path{SAATHII_SOURCE_DIR} / "src" / room;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
       // Migrations are the owner's, and run for each test's database.

@@ -25,6 +25,8 @@ struct Postgres {
   Duration tcp_user_timeout = std::chrono::seconds{15};
   bool migrate_at_start = false;
   PasswordSource password = {};  ///< for a URL without one
+  /// A server that takes no writes will do: for who only reads, never configured.
+  bool only_reads = false;
 };
 
 struct Redis {

@@ -32,8 +32,8 @@ class Session {
  public:
   /// Connects, with the password as its file holds it now; of several hosts to
   /// the first that takes writes. Throws Unavailable within about connect_timeout
-  /// for each host, also where none takes writes, where commits of ours have
-  /// waited for a synchronous standby for longer than tcp_user_timeout, and for a
+  /// for each host, also where none takes writes (unless settings.only_reads), where commits of
+  /// ours have waited for a synchronous standby for longer than tcp_user_timeout, and for a
   /// password that cannot be read; std::invalid_argument for a URL that
   /// config::parse_postgres_url() refuses.
   Session(const config::Postgres& settings, ServerState& state);
