@@ -37,6 +37,16 @@ constexpr std::chrono::seconds last_lines_grace{2};
 constexpr Duration after_the_loop =
     alert::Face::shutdown_grace + last_lines_grace + std::chrono::seconds{10};
 
+/// The loop's heartbeat watches over the election, which waits for a server itself.
+class ElectionWatch final : public runner::Observer {
+ public:
+  explicit ElectionWatch(std::optional<postgres::Election>& election) : election_(election) {}
+  void heartbeat() override { election_->break_off_if_stuck(); }
+
+ private:
+  std::optional<postgres::Election>& election_;
+};
+
 /// Everything that the daemon is made of, in the order in which it is needed.
 int serve(const config::Config& config, const std::string& file, ServerState& postgres_state,
           ServerState& redis_state, postgres::Pool& pool) {
@@ -108,6 +118,8 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
           .id = runner::new_run_id(), .instance = options.instance, .lease = config.service.lease},
       [&](const runner::Leadership& now) { runner.set_leadership(now); },
       [&] { runner.help_wanted(); });
+  ElectionWatch election_watch{election};
+  runner.add_observer(election_watch);
   for (ServerState* server : {&postgres_state, &redis_state}) {
     server->on_change([&runner, server] {
       runner.server_changed(server->snapshot().state == ServerState::State::up);

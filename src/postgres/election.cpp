@@ -81,6 +81,14 @@ class Election::Thread {
     static_cast<void>(::write(wake_.get(), &one, sizeof one));
   }
 
+  void break_off_if_stuck() {
+    const std::scoped_lock lock(mutex_);
+    if (session_ != nullptr && busy_since_ &&
+        std::chrono::steady_clock::now() - *busy_since_ > 2 * options_.lease) {
+      session_->interrupt();
+    }
+  }
+
   void resign() {
     if (!thread_.joinable()) {
       return;
@@ -97,6 +105,8 @@ class Election::Thread {
  private:
   void run();
   void keep_session();
+  void use(std::unique_ptr<Session> session);
+  void set_busy(bool busy);
   Duration stand();
   Duration renew();
   Duration watch();
@@ -116,8 +126,11 @@ class Election::Thread {
   bool begun_ = false;
   std::atomic<bool> ended_ = false;
 
-  // The thread's own.
+  /// Of the thread: changed under the mutex.
   std::unique_ptr<Session> session_;
+  std::optional<std::chrono::steady_clock::time_point> busy_since_;
+
+  // The thread's own.
   std::optional<Leadership> told_;
   std::int64_t term_ = 0;  ///< while it leads
   bool was_gone_ = false;  ///< the leader's session, at the last look
@@ -133,12 +146,14 @@ void Election::Thread::run() {
   while (!ended_) {
     Duration pause = options_.retry;
     try {
+      set_busy(true);
       keep_session();
       pause = stand();
       complaint_.clear();
+      set_busy(false);
       session_->await_notification(wake_.get(), pause);
     } catch (const Unavailable&) {
-      session_.reset();
+      use(nullptr);
     } catch (const std::exception& error) {
       // Without it this instance does nothing that another one could do.
       if (const std::string line = first_line(error.what()); line != complaint_) {
@@ -147,8 +162,9 @@ void Election::Thread::run() {
                                humanize(options_.retry)));
         complaint_ = line;
       }
-      session_.reset();
+      use(nullptr);
     }
+    set_busy(false);
     std::uint64_t woken = 0;
     if (session_ == nullptr && !ended_) {
       std::unique_lock lock(mutex_);
@@ -159,12 +175,22 @@ void Election::Thread::run() {
   leave();
 }
 
+void Election::Thread::use(std::unique_ptr<Session> session) {
+  const std::scoped_lock lock(mutex_);
+  session_.swap(session);
+}
+
+void Election::Thread::set_busy(bool busy) {
+  const std::scoped_lock lock(mutex_);
+  busy_since_ = busy ? std::optional(std::chrono::steady_clock::now()) : std::nullopt;
+}
+
 /// A new one stands for this instance at once.
 void Election::Thread::keep_session() {
   if (session_ != nullptr) {
     return;
   }
-  session_ = std::make_unique<Session>(settings_, state_);
+  use(std::make_unique<Session>(settings_, state_));
   session_->listen(channel);
   session_->autocommit([&](auto& each) {
     session_->exec(each, sql::leadership::forget_old);
@@ -245,7 +271,7 @@ void Election::Thread::leave() {
       if (term_ == 0) {
         return;
       }
-      session_ = std::make_unique<Session>(settings_, state_);
+      use(std::make_unique<Session>(settings_, state_));
     }
     session_->autocommit([&](auto& each) {
       session_->exec(each, sql::leadership::leave, options_.id);
@@ -271,6 +297,7 @@ Election::~Election() = default;
 
 void Election::begin() { thread_->begin(); }
 void Election::look_now() { thread_->wake(); }
+void Election::break_off_if_stuck() { thread_->break_off_if_stuck(); }
 void Election::resign() { thread_->resign(); }
 
 }  // namespace saathii::postgres

@@ -213,12 +213,12 @@ asio::awaitable<bool> LedgerKeeper::prepare() {
 
 /// Until the tables are there and every job's past is known.
 asio::awaitable<void> LedgerKeeper::begin() {
-  const bool prepared = co_await prepare();
-  if (prepared) {
+  prepared_ = co_await prepare();
+  if (prepared_) {
     co_await ask_questions();
   }
   // Newer outcomes without the older ones would hide that those are missing.
-  give_up_ = !prepared || !questions_.empty();
+  give_up_ = !prepared_ || !questions_.empty();
   give_verdict();
   // Jobs that wait account for their past before anything newer is written.
   co_await asio::post(executor_, asio::use_awaitable);

@@ -22,6 +22,8 @@ namespace asio = boost::asio;
 
 /// For a call into the database that was broken off to come back.
 constexpr Duration interrupt_grace = std::chrono::seconds{2};
+/// Readiness waits so long for it to be known who leads.
+constexpr Duration election_grace = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -45,7 +47,8 @@ Runner::Runner(Options options, std::vector<JobSpec> jobs, RunLedger& ledger, Wa
               options_.leadership,
               Bell{loop_.get_executor()}},
       signals_(loop_),
-      heart_(loop_) {
+      heart_(loop_),
+      ready_limit_(loop_) {
   for (JobSpec& spec : jobs) {
     jobs_.push_back(make_job(std::move(spec)));
   }
@@ -76,6 +79,9 @@ Ending Runner::run() {
     for (const auto& job : jobs_) {
       job->ledger_spoke();
     }
+    if (!ledger_.prepared()) {
+      tell_armed();  // nobody can be elected until the database is there
+    }
   });
   for (const auto& job : jobs_) {
     job->arm();
@@ -89,9 +95,16 @@ Ending Runner::run() {
   asio::post(loop_, [this] {
     const auto names = job_names();
     log::info(log::Message::started, fmt::format("started; jobs: {}", fmt::join(names, ", ")));
-    for (Observer* observer : shared_.observers) {
-      observer->armed(names.size());
+    if (shared_.leadership.leads) {
+      tell_armed();
+      return;
     }
+    ready_limit_.expires_after(election_grace);
+    ready_limit_.async_wait([this](const auto& error) {
+      if (!error) {
+        tell_armed();
+      }
+    });
   });
   loop_.run();
   let_go();
@@ -103,6 +116,17 @@ Ending Runner::run() {
   }
   log::info(log::Message::stopped, "stopped");
   return ending_;
+}
+
+/// Whoever asks for a run right after the start is not told that nobody leads.
+void Runner::tell_armed() {
+  if (shared_.stopping || std::exchange(armed_, true)) {
+    return;
+  }
+  ready_limit_.cancel();
+  for (Observer* observer : shared_.observers) {
+    observer->armed(job_names().size());
+  }
 }
 
 void Runner::stop() {
@@ -160,6 +184,9 @@ void Runner::lead(const Leadership& now) {
   }
   for (Observer* observer : shared_.observers) {
     observer->leadership_changed(now);
+  }
+  if (!now.leader.empty()) {
+    tell_armed();
   }
 }
 
@@ -425,6 +452,7 @@ asio::awaitable<void> Runner::drain() {
   ended_ = true;  // for what is on its way already
   signals_.cancel();
   heart_.cancel();
+  ready_limit_.cancel();
   for (Observer* observer : shared_.observers) {
     observer->ending();
   }

@@ -41,6 +41,9 @@ class Election {
   void begin();
   /// Looks at once: somebody was deposed, or a server came up. Any thread.
   void look_now();
+  /// Gives up on a server that leaves a call unanswered for longer than a lease, and
+  /// looks for another. To be called now and then; any thread.
+  void break_off_if_stuck();
   /// No longer leads or wants to; another may at once. Returns when that is done,
   /// or after about a connect_timeout where the server is not there. What was
   /// begun under the term must have ended. Not called: changed.

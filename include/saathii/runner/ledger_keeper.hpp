@@ -82,6 +82,8 @@ class LedgerKeeper {
 
   /// Whether every past is known, or the database has failed once to tell it.
   [[nodiscard]] bool has_verdict() const noexcept { return verdict_; }
+  /// The database was found fit to be served.
+  [[nodiscard]] bool prepared() const noexcept { return prepared_; }
   /// Called once, when has_verdict() becomes true.
   void on_verdict(std::function<void()> callback) { verdict_callback_ = std::move(callback); }
 
@@ -132,6 +134,7 @@ class LedgerKeeper {
   std::uint64_t lost_ = 0;
   bool closed_ = false;
   bool verdict_ = false;
+  bool prepared_ = false;
   bool finished_ = false;
   bool poked_ = false;
   bool give_up_ = false;

@@ -143,6 +143,7 @@ class Runner {
   void refuse(const std::string& reason);
   void lead(const Leadership& now);
   void on_deposed();
+  void tell_armed();
   void await_signal();
   boost::asio::awaitable<void> beat();
   boost::asio::awaitable<void> drain();
@@ -170,6 +171,8 @@ class Runner {
   std::function<void()> hangup_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer heart_;
+  boost::asio::steady_timer ready_limit_;
+  bool armed_ = false;
   Duration loop_lag_{0};
   int stops_ = 0;
   bool ended_ = false;  ///< nothing is armed anew
