@@ -32,6 +32,8 @@ constexpr Duration alone = std::chrono::minutes{1};
 /// A leader renews so often in a lease, others look so often.
 constexpr int renewals = 3;
 constexpr int looks = 5;
+/// For a server to take note that this instance leaves; else its lease runs out.
+constexpr std::chrono::seconds resign_grace{2};
 
 Instant instant_of(const pqxx::field& microseconds) {
   return Instant{Duration{microseconds.as<std::int64_t>()}};
@@ -99,6 +101,13 @@ class Election::Thread {
     }
     may_begin_.notify_all();
     wake();
+    {
+      std::unique_lock lock(mutex_);
+      if (!has_left_.wait_for(lock, resign_grace, [this] { return left_; }) &&
+          session_ != nullptr) {
+        session_->interrupt();
+      }
+    }
     thread_.join();
   }
 
@@ -123,7 +132,9 @@ class Election::Thread {
 
   std::mutex mutex_;
   std::condition_variable may_begin_;
+  std::condition_variable has_left_;
   bool begun_ = false;
+  bool left_ = false;
   std::atomic<bool> ended_ = false;
 
   /// Of the thread: changed under the mutex.
@@ -173,6 +184,11 @@ void Election::Thread::run() {
     static_cast<void>(::read(wake_.get(), &woken, sizeof woken));
   }
   leave();
+  {
+    const std::scoped_lock lock(mutex_);
+    left_ = true;
+  }
+  has_left_.notify_all();
 }
 
 void Election::Thread::use(std::unique_ptr<Session> session) {
@@ -266,19 +282,16 @@ void Election::Thread::take(std::int64_t term, const std::string& renewed_at) {
 }
 
 void Election::Thread::leave() {
+  if (session_ == nullptr) {
+    return;  // the server is away: the others wait for the end of the lease
+  }
   try {
-    if (session_ == nullptr) {
-      if (term_ == 0) {
-        return;
-      }
-      use(std::make_unique<Session>(settings_, state_));
-    }
     session_->autocommit([&](auto& each) {
       session_->exec(each, sql::leadership::leave, options_.id);
       return session_->exec(each, sql::leadership::notify);
     });
   } catch (const std::exception&) {
-    // Then the others wait for the end of the lease.
+    // The same.
   }
 }
 
