@@ -123,6 +123,12 @@ Report judge(const Facts& facts, const config::Health& limits) {
   for (const DiskSpace& disk : facts.disks) {
     judge_disk(disk, limits, report.findings);
   }
+  if (facts.leaderless_since && facts.now - *facts.leaderless_since >= limits.postgres_down_after) {
+    report.findings.push_back(
+        {Level::failing, "leadership",
+         fmt::format("no instance is known to lead since {}: the platform's jobs do not run here",
+                     local_text(*facts.leaderless_since, facts.zone))});
+  }
   if (facts.outcomes_waiting > 0 && facts.outcomes_waiting_for >= long_unwritten) {
     report.findings.push_back(
         {Level::degraded, "run ledger",

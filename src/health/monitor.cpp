@@ -102,6 +102,7 @@ std::vector<Server> Monitor::servers() const {
 
 void Monitor::armed(std::size_t /*jobs*/) {
   armed_ = true;
+  note_leadership(runner_.leadership());
   judge_soon();
 }
 void Monitor::tick_ended(const runner::Record& /*record*/, Duration /*busy*/) { judge_soon(); }
@@ -109,9 +110,20 @@ void Monitor::wedged(const std::string& /*job*/) { judge_soon(); }
 void Monitor::released(const std::string& /*job*/) { judge_soon(); }
 void Monitor::job_changed(const std::string& /*job*/) { judge_soon(); }
 void Monitor::jobs_changed(const std::vector<std::string>& /*jobs*/) { judge_soon(); }
-void Monitor::leadership_changed(const runner::Leadership& /*now*/) { judge_soon(); }
+void Monitor::leadership_changed(const runner::Leadership& now) {
+  note_leadership(now);
+  judge_soon();
+}
 void Monitor::server_changed() { judge_soon(); }
 void Monitor::heartbeat() { judge_soon(); }
+
+void Monitor::note_leadership(const runner::Leadership& now) {
+  if (now.leads || !now.leader.empty()) {
+    leaderless_since_.reset();
+  } else if (!leaderless_since_) {
+    leaderless_since_ = runner_.clock().now();
+  }
+}
 
 /// Many things happen in one turn of the loop: one judgement after them is enough.
 void Monitor::judge_soon() {
@@ -149,9 +161,10 @@ std::vector<DiskSpace> Monitor::disks() const {
 }
 
 void Monitor::judge_now() {
-  Report report = judge({runner_.jobs(), servers(), disks(), runner_.outcomes_waiting(),
-                         runner_.outcomes_waiting_for(), runner_.clock().now(), zone_},
-                        limits_);
+  Report report =
+      judge({runner_.jobs(), servers(), disks(), runner_.outcomes_waiting(),
+             runner_.outcomes_waiting_for(), runner_.clock().now(), zone_, leaderless_since_},
+            limits_);
   const bool changed = !same(report_, report);
   if (changed) {
     log_changes(report_, report);

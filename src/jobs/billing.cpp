@@ -211,21 +211,23 @@ CountMetric dropped_metric(std::string_view count, std::string_view reason) {
           .labels = {{"reason", reason}}};
 }
 
-Tariff record_tariff(postgres::Session& session, Instant moment, const config::Rates& configured) {
-  const auto read = [&](auto& transaction) {
-    Tariff tariff;
-    for (const auto& row : session.exec(transaction, sql::billing::tariff)) {
-      const Instant since =
-          row[2].is_null() ? Instant::min() : Instant{Duration{row[2].template as<std::int64_t>()}};
-      const auto value = row[1].template as<std::int64_t>();
-      if (row[0].is_null()) {
-        tariff.minutes.add(since, Duration{value});
-      } else {
-        tariff.rates[row[0].template as<std::string>()].add(since, value);
-      }
+Tariff read_tariff(postgres::Session& session, pqxx::transaction_base& transaction) {
+  Tariff tariff;
+  for (const auto& row : session.exec(transaction, sql::billing::tariff)) {
+    const Instant since =
+        row[2].is_null() ? Instant::min() : Instant{Duration{row[2].as<std::int64_t>()}};
+    const auto value = row[1].as<std::int64_t>();
+    if (row[0].is_null()) {
+      tariff.minutes.add(since, Duration{value});
+    } else {
+      tariff.rates[row[0].as<std::string>()].add(since, value);
     }
-    return tariff;
-  };
+  }
+  return tariff;
+}
+
+Tariff record_tariff(postgres::Session& session, Instant moment, const config::Rates& configured) {
+  const auto read = [&](auto& transaction) { return read_tariff(session, transaction); };
   const auto is_recorded = [&](const Tariff& tariff) {
     const auto audio = tariff.rates.find("audio");
     const auto video = tariff.rates.find("video");

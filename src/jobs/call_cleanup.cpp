@@ -45,7 +45,7 @@ class Run {
       : context_(context),
         session_(session),
         moment_(moment_of_run(context, session)),
-        projection_(context.redis, memory, moment_),
+        projection_(context.redis, memory, moment_, context.term),
         tariff_(billing::record_tariff(session, moment_, context.platform.rates)) {}
 
   Report run();

@@ -77,6 +77,17 @@ std::optional<int> call_of(std::string_view key) {
 
 }  // namespace
 
+CallProjection::~CallProjection() {
+  if (is_whole_) {
+    return;
+  }
+  try {
+    static_cast<void>(client_.command({"DEL", marker_key}));
+  } catch (const std::exception&) {
+    // Redis is down: what comes back is repaired in any case.
+  }
+}
+
 void CallProjection::charged(postgres::Session& session,
                              const std::vector<billing::Charged>& calls) {
   std::vector<redis::Command> commands;
@@ -149,12 +160,20 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
 
 void CallProjection::repair(postgres::Session& session) {
   const auto outages = session.server().outages();
-  const bool was_away = outages != memory_.outages_of_postgres;
-  if ((was_away || !is_marked()) && write_ongoing(session) && remove_strangers(session) &&
+  const auto instances = session.autocommit([&](auto& each) {
+    return session.exec(each, sql::call_projection::living_instances)[0][0]
+        .template as<std::string>();
+  });
+  const bool is_doubtful = outages != memory_.outages_of_postgres || term_ != memory_.term ||
+                           instances != memory_.instances;
+  if ((is_doubtful || !is_marked()) && write_ongoing(session) && remove_strangers(session) &&
       send({{"SET", marker_key, to_iso8601(moment_)}}).has_value()) {
     repaired_generation_ = client_.generation();
     memory_.outages_of_postgres = outages;
+    memory_.term = term_;
+    memory_.instances = instances;
   }
+  is_whole_ = true;
   memory_.repaired_generation = repaired_generation_;
 }
 

@@ -28,3 +28,11 @@ SELECT call_id, user_id, listener_id, call_type,
        (date_part('epoch', start_time) * 1000000)::bigint AS start_us, coalesce(coins_spent, 0)
   FROM public.user_calls
  WHERE status = 'ongoing' AND call_id = ANY ($1::int[]) AND isfinite(start_time)
+
+-- name: living_instances
+-- Those whose session is there, as far as this role may see it.
+SELECT coalesce(string_agg(instance.id::text, ',' ORDER BY instance.id), '')
+  FROM saathii_tasks.instance AS instance
+ WHERE EXISTS (SELECT FROM pg_stat_get_activity(instance.backend_pid) AS session
+                WHERE session.backend_start IS NULL
+                   OR session.backend_start = instance.backend_start)

@@ -131,12 +131,12 @@ void keep_callers(std::vector<Due>& calls, const std::vector<int>& call_ids) {
 class Run {
  public:
   Run(const Context& context, CallProjection::Memory& projected, ChargeMemory& memory,
-      postgres::Session& session, Instant moment)
+      billing::Tariff tariff, Instant moment)
       : context_(context),
         memory_(memory),
         moment_(moment),
-        projection_(context.redis, projected, moment_),
-        tariff_(billing::record_tariff(session, moment_, context.platform.rates)),
+        projection_(context.redis, projected, moment_, context.term),
+        tariff_(std::move(tariff)),
         terms_{.moment = moment_,
                .catch_up_limit = context.settings.integer("charge_catch_up_limit")} {}
 
@@ -150,6 +150,7 @@ class Run {
   }
   void charge_all(postgres::Session& session);
   void finish(postgres::Session& session);
+  void finish_share();
   [[nodiscard]] Report report() const;
 
  private:
@@ -473,6 +474,11 @@ void Run::finish(postgres::Session& session) {
   memory_.sweep(moment_);
 }
 
+void Run::finish_share() {
+  projection_.leave_repair_to_leader();
+  memory_.sweep(moment_);
+}
+
 Report Run::report() const {
   const std::scoped_lock lock(mutex_);
   Report report;
@@ -521,7 +527,9 @@ class CoinDeduction final : public Job {
  public:
   Report run(const Context& context) override {
     const auto lease = context.session();
-    Run run(context, projected_, charged_, *lease, moment_of_run(context, *lease));
+    const Instant moment = moment_of_run(context, *lease);
+    Run run(context, projected_, charged_,
+            billing::record_tariff(*lease, moment, context.platform.rates), moment);
     run.find_due(*lease);
     run.offer_shares(*lease);
     run.charge_all(*lease);
@@ -535,10 +543,13 @@ class CoinDeduction final : public Job {
     if (!shares || shares->term() != context.term) {
       return {{}, "nothing is offered any more"};
     }
-    Run run(context, projected_, charged_, *lease, shares->moment());
+    // What this instance's own configuration says of rates is the leader's to record.
+    auto tariff = lease->autocommit([&](auto& each) { return billing::read_tariff(*lease, each); });
+    Run run(context, projected_, charged_, std::move(tariff), shares->moment());
     run.find_due(*lease);
     run.take_shares(*std::move(shares));
     run.charge_all(*lease);
+    run.finish_share();
     return {{}, "done"};
   }
 

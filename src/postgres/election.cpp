@@ -83,6 +83,11 @@ class Election::Thread {
     static_cast<void>(::write(wake_.get(), &one, sizeof one));
   }
 
+  void look_now() {
+    tell_again_ = true;
+    wake();
+  }
+
   void break_off_if_stuck() {
     const std::scoped_lock lock(mutex_);
     if (session_ != nullptr && busy_since_ &&
@@ -136,6 +141,7 @@ class Election::Thread {
   bool begun_ = false;
   bool left_ = false;
   std::atomic<bool> ended_ = false;
+  std::atomic<bool> tell_again_ = false;
 
   /// Of the thread: changed under the mutex.
   std::unique_ptr<Session> session_;
@@ -161,6 +167,9 @@ void Election::Thread::run() {
       keep_session();
       pause = stand();
       complaint_.clear();
+      if (tell_again_.exchange(false) && told_) {
+        changed_(*told_);
+      }
       set_busy(false);
       session_->await_notification(wake_.get(), pause);
     } catch (const Unavailable&) {
@@ -172,6 +181,9 @@ void Election::Thread::run() {
                    fmt::format("it cannot be settled who leads: {}; tried again every {}", line,
                                humanize(options_.retry)));
         complaint_ = line;
+      }
+      if (term_ == 0) {
+        tell({.leads = false, .term = told_ ? told_->term : 0, .leader = {}, .since = {}});
       }
       use(nullptr);
     }
@@ -309,7 +321,7 @@ Election::Election(config::Postgres settings, ServerState& state, Options option
 Election::~Election() = default;
 
 void Election::begin() { thread_->begin(); }
-void Election::look_now() { thread_->wake(); }
+void Election::look_now() { thread_->look_now(); }
 void Election::break_off_if_stuck() { thread_->break_off_if_stuck(); }
 void Election::resign() { thread_->resign(); }
 

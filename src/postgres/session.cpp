@@ -19,7 +19,7 @@
 // libpqxx 6.4 loses the result (some 2 KB) with which a lost connection is
 // noticed: it asks for the connection's encoding, and throws, before the result
 // has an owner.
-extern "C" const char* __lsan_default_suppressions();
+extern "C" __attribute__((weak)) const char* __lsan_default_suppressions();
 extern "C" const char* __lsan_default_suppressions() { return "leak:libpqxx-6.\n"; }
 #endif
 

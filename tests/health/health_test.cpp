@@ -144,6 +144,14 @@ TEST_CASE("outcomes that wait for long are degraded") {
         "the database has taken no outcome of a run for 5 min; 1 waits in memory");
 }
 
+TEST_CASE("that nobody leads is failing after a while") {
+  const auto level = [](Duration since) {
+    return judge({{}, {}, {}, 0, 0s, now, nullptr, now - since}, limits).level;
+  };
+  CHECK(level(limits.postgres_down_after - 1s) == Level::ok);
+  CHECK(level(limits.postgres_down_after) == Level::failing);
+}
+
 TEST_CASE("the worst comes first and gives the level") {
   JobView job = good_job();
   job.success_deadline = now - 1s;

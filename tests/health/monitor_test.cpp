@@ -66,6 +66,18 @@ TEST_CASE("a failed run degrades health, and the next success mends it") {
   REQUIRE(setup.wait_for(Level::ok, 0));
 }
 
+TEST_CASE("an instance that stands by is well as long as somebody leads") {
+  Setup setup;
+  setup.start();
+  setup.harness.runner->set_leadership({false, 2, "", {}});
+  CHECK_FALSE(setup.harness.on_loop([&] { return setup.harness.runner->leadership().leads; }));
+  setup.harness.clock.pass_to(noon + 3min);
+  setup.harness.runner->server_changed(true);
+  REQUIRE(setup.wait_for(Level::failing, 1));
+  setup.harness.runner->set_leadership({false, 2, "node-2", noon});
+  REQUIRE(setup.wait_for(Level::ok, 0));
+}
+
 TEST_CASE("the folders' disks are looked at, beside the loop") {
   Setup setup;
   setup.start({SAATHII_SOURCE_DIR, "/nonexistent"});

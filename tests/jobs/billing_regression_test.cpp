@@ -256,6 +256,36 @@ TEST_CASE("a run that broke off makes the next one repair Redis") {
   CHECK(calls.redis->command({"EXISTS", fmt::format("call:{}", call)}).integer == 1);
 }
 
+TEST_CASE("a run that broke off has whoever leads repair Redis, and so has a new term") {
+  Calls calls;
+  RedisServer server;
+  calls.use_redis(server.url());
+  const auto lease = calls.pool->lease({});
+  CallProjection::Memory ours;
+  CallProjection(*calls.redis, ours, T, 1).repair(*lease);
+  const auto stranger = [&] { calls.redis->command({"HSET", "call:4711", "coins_spent", "1"}); };
+  const auto is_there = [&] { return calls.redis->command({"EXISTS", "call:4711"}).integer == 1; };
+  stranger();
+  CallProjection(*calls.redis, ours, T, 1).repair(*lease);
+  CHECK(is_there());  // nothing said that Redis might be wrong
+  CallProjection(*calls.redis, ours, T, 2).repair(*lease);
+  CHECK_FALSE(is_there());
+
+  stranger();
+  CallProjection::Memory others;
+  { const CallProjection broken_off(*calls.redis, others, T, 1); }
+  CallProjection(*calls.redis, ours, T, 2).repair(*lease);
+  CHECK_FALSE(is_there());
+
+  stranger();
+  calls.db.exec(
+      "INSERT INTO saathii_tasks.instance (id, name, backend_pid, backend_start) SELECT "
+      "'0d1c64c8-5a7c-4b1e-9f0f-7d4c1a2b3c4d', 'new', pid, backend_start "
+      "FROM pg_stat_get_activity(pg_backend_pid())");
+  CallProjection(*calls.redis, ours, T, 2).repair(*lease);
+  CHECK_FALSE(is_there());
+}
+
 TEST_CASE("what was shown is what holds even if another run was faster") {
   Calls calls;
   RedisServer server;

@@ -58,7 +58,8 @@ struct Facts {
   std::size_t outcomes_waiting = 0;  ///< for the database, to be written to the run ledger
   Duration outcomes_waiting_for{0};  ///< without any being written
   Instant now;
-  TimeZone zone = nullptr;  ///< for texts; none: UTC
+  TimeZone zone = nullptr;                       ///< for texts; none: UTC
+  std::optional<Instant> leaderless_since = {};  ///< no instance is known to lead
 };
 
 [[nodiscard]] Report judge(const Facts& facts, const config::Health& limits);

@@ -46,6 +46,7 @@ class Monitor final : public runner::Observer {
   void heartbeat() override;
 
  private:
+  void note_leadership(const runner::Leadership& now);
   void judge_soon();
   void judge_now();
   boost::asio::awaitable<void> look_at_disks();
@@ -59,6 +60,7 @@ class Monitor final : public runner::Observer {
   std::vector<std::string> folders_;
   std::vector<DiskSpace> disks_;
   runner::SteadyTime next_look_;
+  std::optional<Instant> leaderless_since_;
   Report report_;
   std::vector<std::function<void(const Report&)>> callbacks_;
   bool armed_ = false;

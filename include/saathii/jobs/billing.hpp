@@ -48,6 +48,9 @@ struct Ended {
   std::int64_t earned_paise = 0;
 };
 
+/// All rates and increments that ever held.
+[[nodiscard]] Tariff read_tariff(postgres::Session& session, pqxx::transaction_base& transaction);
+
 /// Makes the configured rates hold for minutes, and the configured increment for
 /// calls, that start from T on, if they differ from those known, and returns all
 /// that ever held.

@@ -28,15 +28,22 @@ class CallProjection {
     /// The outages of PostgreSQL that there had been: who takes over from a lost
     /// primary may lack the last commits, and Redis shows them still.
     std::uint64_t outages_of_postgres = 0;
+    std::int64_t term = 0;  ///< of leadership: another instance led between two
+    std::string instances;  ///< that there were: one that died may have shown half of something
   };
 
-  /// For one run at `moment`. `client` and `memory` outlive the projection,
-  /// which is the client's only user meanwhile.
-  CallProjection(redis::Client& client, Memory& memory, Instant moment)
+  /// For one run at `moment` under a term of leadership. `client` and `memory` outlive
+  /// the projection, which is the client's only user meanwhile.
+  CallProjection(redis::Client& client, Memory& memory, Instant moment, std::int64_t term = 0)
       : client_(client),
         memory_(memory),
         moment_(moment),
+        term_(term),
         repaired_generation_(std::exchange(memory.repaired_generation, std::nullopt)) {}
+  /// A run that broke off has the marker key removed: whoever leads repairs.
+  ~CallProjection();
+  CallProjection(const CallProjection&) = delete;
+  CallProjection& operator=(const CallProjection&) = delete;
 
   /// Adds the coins to the charged calls' hashes, renews their TTL and warns
   /// callers whose coming minute is the last. A hash that is not what it should
@@ -50,8 +57,11 @@ class CallProjection {
 
   /// Rewrites every ongoing call's hash and removes all others, if Redis may
   /// lack something since the last repair: a new connection, its marker key is
-  /// gone, a run broke off, or PostgreSQL was away. Call it after the run's charges.
+  /// gone, a run broke off, PostgreSQL was away, another instance led, came or went.
+  /// Call it after the run's charges.
   void repair(postgres::Session& session);
+  /// Instead of repair(), by who took a share of another's run: all is shown.
+  void leave_repair_to_leader() { is_whole_ = complete(); }
 
   /// Warnings of a low balance that were published.
   [[nodiscard]] std::int64_t warned() const;
@@ -78,9 +88,11 @@ class CallProjection {
   redis::Client& client_;
   Memory& memory_;
   const Instant moment_;
+  const std::int64_t term_;
   std::optional<std::uint64_t> repaired_generation_;
   std::int64_t warned_ = 0;
   bool complete_ = true;
+  bool is_whole_ = false;  ///< what was committed is shown, or this instance will repair it
 };
 
 }  // namespace saathii::jobs

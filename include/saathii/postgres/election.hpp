@@ -39,7 +39,8 @@ class Election {
 
   /// From now on: the tables are there. Any thread; more than once is once.
   void begin();
-  /// Looks at once: somebody was deposed, or a server came up. Any thread.
+  /// Looks at once, and tells what it finds also if that is not new: a run was
+  /// deposed. Any thread.
   void look_now();
   /// Gives up on a server that leaves a call unanswered for longer than a lease, and
   /// looks for another. To be called now and then; any thread.
