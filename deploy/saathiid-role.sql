@@ -34,4 +34,5 @@ GRANT USAGE ON SEQUENCE public.user_wallets_wallet_id_seq,
                         public.user_transactions_transaction_id_seq TO saathiid;
 
 -- Its own schema: data, never its shape.
+GRANT EXECUTE ON FUNCTION saathii_tasks.present_term() TO saathiid;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA saathii_tasks TO saathiid;

@@ -150,7 +150,9 @@ class Election::Thread {
   // The thread's own.
   std::optional<Leadership> told_;
   std::int64_t term_ = 0;  ///< while it leads
-  bool was_gone_ = false;  ///< the leader's session, at the last look
+  /// When the leader last renewed, while it may be dead; and since when it may be.
+  std::string doubted_renewal_;
+  std::chrono::steady_clock::time_point doubted_since_;
   std::string complaint_;
   std::thread thread_;
 };
@@ -258,16 +260,33 @@ Duration Election::Thread::watch() {
   const bool vacant = row[4].as<bool>();
   const bool gone = row[5].as<bool>();
   const bool lapsed = row[6].as<bool>();
+  const bool may_be_dead = gone || lapsed;
+  const std::string renewed_at = row[3].c_str();
+  if (!may_be_dead || renewed_at != doubted_renewal_) {
+    doubted_renewal_ = may_be_dead ? renewed_at : std::string{};
+    doubted_since_ = std::chrono::steady_clock::now();
+    if (may_be_dead && !vacant) {
+      // Who was alone renews when it hears of somebody else, and who lost its session
+      // may be about to have another.
+      session_->autocommit(
+          [&](auto& each) { return session_->exec(each, sql::leadership::notify); });
+    }
+  }
+  const auto doubted_for = std::chrono::steady_clock::now() - doubted_since_;
+  const auto patience = std::max<Duration>(options_.lease / looks, 2 * options_.retry);
+  const bool is_dead = may_be_dead && doubted_for >= patience;
+  const bool is_open = vacant || is_dead;
   tell({.leads = false,
         .term = term,
-        .leader = vacant ? std::string{} : row[1].c_str(),
-        .since = vacant ? std::nullopt : std::optional(instant_of(row[2]))});
-  if (vacant || lapsed || (gone && was_gone_)) {
-    take(term, row[3].c_str());
+        .leader = is_open ? std::string{} : row[1].c_str(),
+        .since = is_open ? std::nullopt : std::optional(instant_of(row[2]))});
+  if (is_open) {
+    take(term, renewed_at);
     return Duration{0};  // to renew, or to see who was quicker
   }
-  // Twice, because one that lost its session may be about to have another.
-  was_gone_ = gone;
+  if (may_be_dead) {
+    return std::chrono::ceil<Duration>(patience - doubted_for);
+  }
   if (row[7].as<bool>()) {
     help_wanted_();
   }
@@ -286,7 +305,7 @@ void Election::Thread::take(std::int64_t term, const std::string& renewed_at) {
     return;
   }
   term_ = taken[0][0].as<std::int64_t>();
-  was_gone_ = false;
+  doubted_renewal_.clear();
   tell({.leads = true,
         .term = term_,
         .leader = options_.instance,

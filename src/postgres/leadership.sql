@@ -66,8 +66,9 @@ SELECT leadership.term, coalesce(leader.name, ''),
   LEFT JOIN me ON true
 
 -- name: lock
--- $1 the term and $2 the renewal that look saw. Waits for the effects of the term.
-SELECT term
+-- $1 the term and $2 the renewal that look saw. Waits for the effects of the term;
+-- whoever stands still with it must not hold up everybody for long.
+SELECT term, set_config('idle_in_transaction_session_timeout', '5s', true)
   FROM saathii_tasks.leadership
  WHERE term = $1::bigint AND renewed_at = $2::timestamptz
    FOR UPDATE

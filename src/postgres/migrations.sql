@@ -76,6 +76,8 @@ CREATE TABLE saathii_tasks.job_run (
   PRIMARY KEY (job, scheduled_at)
 );
 CREATE INDEX job_run_scheduled_at ON saathii_tasks.job_run USING brin (scheduled_at);
+CREATE INDEX job_run_written_off ON saathii_tasks.job_run (job, scheduled_at)
+  WHERE outcome IN ('coalesced', 'missed');
 
 -- The processes that serve this database, whoever of them leads.
 CREATE TABLE saathii_tasks.instance (

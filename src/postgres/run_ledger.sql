@@ -43,7 +43,10 @@ SELECT finished_at
 -- never the reverse. Outcomes of a term of leadership that is over are left out: who
 -- leads now accounts for their ticks. Ticks that were written off already, in a range
 -- that a clock ahead of this one reached into the future, are not written off again.
-WITH present AS MATERIALIZED (SELECT term FROM saathii_tasks.leadership FOR KEY SHARE)
+WITH present AS MATERIALIZED (
+  SELECT term, set_config('idle_in_transaction_session_timeout', '5s', true)
+    FROM saathii_tasks.leadership
+     FOR KEY SHARE)
 INSERT INTO saathii_tasks.job_run AS known
        (job, scheduled_at, last_scheduled_at, ticks, outcome, reason, run_id, started_at,
         finished_at, attempts, counts, as_of, term)

@@ -116,7 +116,7 @@ asio::awaitable<void> JobLoop::stand_by() {
       planner_ = planner_of(spec_.job);
       tell_changed();
     }
-    if (std::exchange(help_wanted_, false) && spec_.help) {
+    if (std::exchange(help_wanted_, false) && spec_.help && !paused_) {
       co_await help();
     } else {
       co_await timer_->wait_until(shared_.clock.now() + schedule::max_sleep);

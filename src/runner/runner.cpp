@@ -245,7 +245,7 @@ std::string Runner::run_now(const std::string& name, std::optional<Instant> at,
                             const std::string& by) {
   JobLoop& job = find(name);
   refuse_while_stopping();
-  if (job.view().state == JobView::State::standby) {
+  if (job.stands_by()) {
     const std::string& leader = shared_.leadership.leader;
     throw JobError(JobError::Why::standby,
                    fmt::format("{} is run by the instance that leads, {}: ask there", name,

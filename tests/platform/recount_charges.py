@@ -93,10 +93,10 @@ def check_reach(facts, finding, call):
                           " could have paid more")
         return
     seen = until - facts.options.slack if call.end else until
-    index = bisect.bisect_right(facts.tables.charging_runs, seen)
+    index = bisect.bisect_right(facts.tables.charging_runs, (seen, seen))
     if index == 0:
         return
-    run = facts.tables.charging_runs[index - 1]
+    _, run = facts.tables.charging_runs[index - 1]
     # A call is not charged while nobody is there; cleanup then ends it as of before.
     if facts.appeared(call) > run - facts.options.slack or facts.was_stale(call, run):
         return

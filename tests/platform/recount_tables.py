@@ -69,10 +69,11 @@ class Tables:
                            "SELECT listener_id, date, audio_rate_per_minute,"
                            " video_rate_per_minute, greatest(created_at, updated_at)"
                            " FROM public.listener_badges")}
+        # (finished, started): what a run had not come to yet when a call ended, it owes nobody.
         self.charging_runs = rows(
-            lambda at: at, "SELECT started_at FROM saathii_tasks.job_run"
+            lambda *run: run, "SELECT finished_at, started_at FROM saathii_tasks.job_run"
                            " WHERE job = 'coin_deduction' AND outcome = 'succeeded'"
                            # By the clock of a daemon that agrees with the database's.
                            " AND started_at IS NOT NULL"
                            " AND abs(extract(epoch FROM recorded_at - finished_at)) < 5"
-                           " ORDER BY started_at")
+                           " ORDER BY finished_at")

@@ -6,6 +6,7 @@
 #include "../support/redis_server.hpp"
 #include "../support/subscriber.hpp"
 #include "../support/temporary_file.hpp"
+#include "../support/watched.hpp"
 #include "catch.hpp"
 #include "saathii/base/errors.hpp"
 #include "saathii/redis/client.hpp"
@@ -322,7 +323,15 @@ TEST_CASE("a master that stands still, and one that is asked to give way") {
       client.command({"BLPOP", "nothing", "0.05"});
     }
     sentinel.next();
-    // The first is not told for some seconds, and takes writes that nobody will see.
+    // The first is not told for some seconds, and takes writes that nobody will see: until
+    // the client asks again who is the master.
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (client.generation() < 2 && std::chrono::steady_clock::now() < until) {
+      try {
+        client.command({"PING"});
+      } catch (const Unavailable&) {
+      }
+    }
     failures_until_written(client, "to the second");
     Client second(RedisServer::patient(group.replica().url()), state);
     CHECK(second.command({"GET", "written"}).text == "to the second");

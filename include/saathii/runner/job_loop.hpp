@@ -81,6 +81,8 @@ class JobLoop {
   std::optional<std::string> run_now(std::optional<Instant> at);
 
   [[nodiscard]] JobView view() const;
+  /// Another instance leads, or it is not known who does, and the job is the leader's.
+  [[nodiscard]] bool stands_by() const noexcept { return !is_ours(); }
   [[nodiscard]] const schedule::Trigger& trigger() const {
     return (replacement_ ? *replacement_ : spec_).job.trigger;
   }
