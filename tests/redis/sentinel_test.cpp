@@ -325,7 +325,7 @@ TEST_CASE("a master that stands still, and one that is asked to give way") {
     sentinel.next();
     // The first is not told for some seconds, and takes writes that nobody will see: until
     // the client asks again who is the master.
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto until = std::chrono::steady_clock::now() + saathii::test::patience;
     while (client.generation() < 2 && std::chrono::steady_clock::now() < until) {
       try {
         client.command({"PING"});
