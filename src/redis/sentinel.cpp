@@ -34,10 +34,8 @@ config::HostAndPort ask_sentinel(const config::HostAndPort& sentinel,
     return reply;
   };
   if (!question.password.empty()) {
-    Command auth = {"AUTH"};
-    if (!question.username.empty()) auth.push_back(question.username);
-    auth.push_back(question.password);
-    ask(auth);
+    ask(question.username.empty() ? Command{"AUTH", question.password}
+                                  : Command{"AUTH", question.username, question.password});
   }
   const auto place = ask({"SENTINEL", "get-master-addr-by-name", question.master_name});
   if (place.kind == Reply::Kind::nil) {
