@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -78,9 +77,7 @@ class Election::Thread {
   }
 
   void wake() const noexcept {
-    const std::uint64_t one = 1;
-    // Full means that it is awake.
-    static_cast<void>(::write(wake_.get(), &one, sizeof one));
+    static_cast<void>(::eventfd_write(wake_.get(), 1));  // full means that it is awake
   }
 
   void look_now() {
@@ -190,12 +187,12 @@ void Election::Thread::run() {
       use(nullptr);
     }
     set_busy(false);
-    std::uint64_t woken = 0;
     if (session_ == nullptr && !ended_) {
       std::unique_lock lock(mutex_);
       may_begin_.wait_for(lock, options_.retry, [this] { return ended_.load(); });
     }
-    static_cast<void>(::read(wake_.get(), &woken, sizeof woken));
+    eventfd_t woken = 0;
+    static_cast<void>(::eventfd_read(wake_.get(), &woken));
   }
   leave();
   {
