@@ -123,7 +123,7 @@ class Election::Thread {
   Duration watch();
   void take(std::int64_t term, const std::string& renewed_at);
   void leave();
-  void tell(Leadership now);
+  void tell(const Leadership& now);
 
   const config::Postgres settings_;
   ServerState& state_;
@@ -323,7 +323,7 @@ void Election::Thread::leave() {
   }
 }
 
-void Election::Thread::tell(Leadership now) {
+void Election::Thread::tell(const Leadership& now) {
   if (told_ != now) {
     told_ = now;
     changed_(now);
