@@ -253,23 +253,25 @@ void Requests::history(const Caller& caller, sdbus::Result<std::vector<wire::His
   require_name("name", name);
   require_outcome(outcome);
   require_between("limit", limit, 1, max_rows);
-  const postgres::HistoryQuery query{.job = name,
+  const postgres::HistoryQuery query{.job = office_.desk.runner.name_in_ledger(name),
                                      .since = wire::read_moment(since, "since"),
                                      .outcome = outcome,
                                      .limit = limit,
                                      .until = wire::read_moment(until, "until")};
   using Given = Answer<std::vector<wire::HistoryRow>>;
-  admit(caller, std::move(result), [&office = office_, query](const Given& answer, uid_t /*uid*/) {
-    spawn(office, answer, [&desk = office.desk, answer, query]() -> asio::awaitable<void> {
-      const auto ask = [&](const std::stop_token& stop) {
-        // On the worker what goes over the bus is made, too: it may be much.
-        return wire::history(desk.inquiries.history(query, stop));
-      };
-      const auto rows = co_await desk.worker.run(ask);
-      require_known_if_empty(desk, query.job, rows.empty());
-      answer.give(rows);
-    });
-  });
+  admit(caller, std::move(result),
+        [&office = office_, query, name](const Given& answer, uid_t /*uid*/) {
+          spawn(office, answer,
+                [&desk = office.desk, answer, query, name]() -> asio::awaitable<void> {
+                  const auto ask = [&](const std::stop_token& stop) {
+                    // On the worker what goes over the bus is made, too: it may be much.
+                    return wire::history(desk.inquiries.history(query, stop));
+                  };
+                  const auto rows = co_await desk.worker.run(ask);
+                  require_known_if_empty(desk, name, rows.empty());
+                  answer.give(rows);
+                });
+        });
 }
 
 void Requests::calendar(const Caller& caller,

@@ -60,7 +60,8 @@ nlohmann::json to_json(const runner::Record& record) {
 
 }  // namespace
 
-RunLedger::RunLedger(Pool& pool, config::Service retention) : pool_(pool), retention_(retention) {}
+RunLedger::RunLedger(Pool& pool, config::Service retention)
+    : pool_(pool), retention_(std::move(retention)) {}
 
 std::stop_token RunLedger::begin() {
   const std::scoped_lock lock(mutex_);

@@ -231,6 +231,15 @@ JobLoop& Runner::find(const std::string& name) const {
                  config::no_such_job(name, {names.begin(), names.end()}));
 }
 
+std::string Runner::name_in_ledger(const std::string& name) const {
+  for (const auto& job : jobs_) {
+    if (!job->retired() && job->name() == name) {
+      return job->name_in_ledger();
+    }
+  }
+  return name;
+}
+
 JobView Runner::job(const std::string& name) const { return find(name).view(); }
 
 schedule::Trigger Runner::trigger(const std::string& name) const { return find(name).trigger(); }

@@ -8,6 +8,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -120,6 +121,11 @@ class Looking(Controlled):
         self.assertEqual([tick["scheduled_at"][10:] for tick in ticks], ["T18:31:00Z"] * 3)
         self.assertIn(" 00:01:00 IST ", self.ctl("calendar", "badge_assignment").stdout)
         self.assertEqual(len(self.json("calendar", "-n", "20")), 20)
+
+    def test_history_of_a_job_of_each_host(self):
+        self.ctl("run", "log_rotation", "--wait")
+        runs = self.json("history", "log_rotation")
+        self.assertEqual({run["job"] for run in runs}, {f"log_rotation@{socket.gethostname()}"})
 
     def test_what_there_is_not(self):
         self.assert_refused(self.ctl("show", "coin_deducton"), 1, 'no job "coin_deducton"',

@@ -81,6 +81,8 @@ class JobLoop {
   std::optional<std::string> run_now(std::optional<Instant> at);
 
   [[nodiscard]] JobView view() const;
+  /// What the run ledger calls it.
+  [[nodiscard]] std::string name_in_ledger() const { return ledger_name(name(), ledger_host()); }
   /// Another instance leads, or it is not known who does, and the job is the leader's.
   [[nodiscard]] bool stands_by() const noexcept { return !is_ours(); }
   [[nodiscard]] const schedule::Trigger& trigger() const {

@@ -106,6 +106,8 @@ class Runner {
   [[nodiscard]] std::vector<JobView> jobs() const;
   /// Throws JobError.
   [[nodiscard]] JobView job(const std::string& name) const;
+  /// What the run ledger calls this instance's job; a job that is not known, by its name.
+  [[nodiscard]] std::string name_in_ledger(const std::string& name) const;
   /// To be asked on a worker: many ticks may take long. Throws JobError.
   [[nodiscard]] schedule::Trigger trigger(const std::string& name) const;
 
