@@ -159,8 +159,7 @@ int run_once(const CommandLine& command, const config::Config& config, postgres:
       break;
     }
     const Instant began = wall_now();
-    const auto outcome =
-        foreground.run({*job, jobs::make_work(*job, config, pool, redis_state)}, at);
+    const auto outcome = foreground.run(jobs::make_spec(*job, config, pool, redis_state), at);
     all_succeeded = all_succeeded && outcome.result.status == Result::Status::succeeded;
     lines.push_back({job->name, outcome_word(outcome), outcome.result.summary,
                      outcome.result.counts, outcome.busy, at.value_or(began)});

@@ -95,7 +95,7 @@ runner::JobSpec make_spec(const config::Job& job, const config::Config& config,
 
 runner::Work make_work(const config::Job& job, const config::Config& config,
                        postgres::Pool& postgres, ServerState& redis_state) {
-  return make_work(find_kind(job.kind).make(), job, config, postgres, redis_state);
+  return make_spec(job, config, postgres, redis_state).work;
 }
 
 runner::Work make_work(std::unique_ptr<Job> instance, const config::Job& job,

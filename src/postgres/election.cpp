@@ -39,7 +39,6 @@ Instant instant_of(const pqxx::field& microseconds) {
 }
 
 config::Postgres for_one_session(config::Postgres settings, Duration lease) {
-  settings.max_sessions = 1;
   // What it waits for must not outlast what it watches over.
   settings.statement_timeout = std::min(settings.statement_timeout, lease);
   settings.tcp_user_timeout = std::min(settings.tcp_user_timeout, lease);
@@ -160,11 +159,10 @@ void Election::Thread::run() {
     may_begin_.wait(lock, [this] { return begun_ || ended_; });
   }
   while (!ended_) {
-    Duration pause = options_.retry;
     try {
       set_busy(true);
       keep_session();
-      pause = stand();
+      const Duration pause = stand();
       complaint_.clear();
       if (tell_again_.exchange(false) && told_) {
         changed_(*told_);

@@ -65,7 +65,7 @@ void JobLoop::arm() {
 void JobLoop::ask_past(Instant now) {
   asked_at_ = now;
   const auto question = ++question_;
-  shared_.ledger.ask_past(ledger_name(name(), ledger_host()), now, [this, question](Past past) {
+  shared_.ledger.ask_past(name_in_ledger(), now, [this, question](Past past) {
     if (question != question_) {
       return;  // of an earlier time of leadership
     }
