@@ -9,28 +9,8 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-/// One call whose minutes 1 to 3 are paid, ended by the API, and a baseline.
-struct OneCall : Audited {
-  OneCall() {
-    caller = user(100);
-    listener = user(0);
-    take_baseline();
-    call_id = start(caller, listener, -150);
-    deduct(0);
-    end_by_api(call_id, 10);
-  }
-  std::string of_call(const std::string& what) const { return words(what, call_id, caller); }
-  void write(const std::string& sql) {
-    db.exec(sql + " WHERE call_id = " + std::to_string(call_id));
-  }
-
-  int caller = 0;
-  int listener = 0;
-  int call_id = 0;
-};
-
 /// One call that saathiid ended because its caller could not pay.
-struct OneDropped : Audited {
+struct OneDropped : WithCall {
   OneDropped() {
     caller = user(25);
     listener = user(0);
@@ -38,14 +18,6 @@ struct OneDropped : Audited {
     call_id = start(caller, listener, -130);
     deduct(0);
   }
-  std::string of_call(const std::string& what) const { return words(what, call_id, caller); }
-  void write(const std::string& sql) {
-    db.exec(sql + " WHERE call_id = " + std::to_string(call_id));
-  }
-
-  int caller = 0;
-  int listener = 0;
-  int call_id = 0;
 };
 
 }  // namespace

@@ -103,6 +103,30 @@ inline std::string words(const std::string& what, int call_id, int user_id) {
          std::to_string(user_id);
 }
 
+/// A platform with one call, whose ids are known.
+struct WithCall : Audited {
+  std::string of_call(const std::string& what) const { return words(what, call_id, caller); }
+  void write(const std::string& sql) {
+    db.exec(sql + " WHERE call_id = " + std::to_string(call_id));
+  }
+
+  int caller = 0;
+  int listener = 0;
+  int call_id = 0;
+};
+
+/// One call whose minutes 1 to 3 are paid, ended by the API, and a baseline.
+struct OneCall : WithCall {
+  OneCall() {
+    caller = user(100);
+    listener = user(0);
+    take_baseline();
+    call_id = start(caller, listener, -150);
+    deduct(0);
+    end_by_api(call_id, 10);
+  }
+};
+
 inline const audit::Finding& finding(const audit::Report& report, int number) {
   return report.findings.at(static_cast<std::size_t>(number) - 1);
 }

@@ -7,18 +7,7 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-struct Ended : Audited {
-  Ended() {
-    caller = user(100);
-    listener = user(0);
-    take_baseline();
-    call_id = start(caller, listener, -150);
-    deduct(0);
-    end_by_api(call_id, 10);
-  }
-  void write(const std::string& sql) {
-    db.exec(sql + " WHERE call_id = " + std::to_string(call_id));
-  }
+struct Ended : OneCall {
   /// All that a repair may touch.
   std::string books() {
     return text("SELECT * FROM user_wallets ORDER BY 1") +
@@ -27,10 +16,6 @@ struct Ended : Audited {
            text("SELECT * FROM saathii_tasks.call_charge ORDER BY 1, 2") +
            text("SELECT * FROM saathii_tasks.call_settlement ORDER BY 1");
   }
-
-  int caller = 0;
-  int listener = 0;
-  int call_id = 0;
 };
 
 }  // namespace
