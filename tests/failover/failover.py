@@ -10,7 +10,6 @@ it to the first one after.
 """
 
 import argparse
-import json
 import pathlib
 import random
 import signal
@@ -23,7 +22,7 @@ for folder in ("e2e", "platform", "torture"):
     sys.path.insert(0, str(HERE.parent / folder))
 
 import psycopg2  # noqa: E402
-from campaign import SHOWN_VIOLATIONS, check  # noqa: E402
+from campaign import check, conduct  # noqa: E402
 from platform_api import PlatformApi  # noqa: E402
 from servers import Pair, SentinelRedis  # noqa: E402
 from support import wait_until  # noqa: E402
@@ -226,27 +225,15 @@ def main(arguments=None):
     given = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rounds = Rounds(given)
-    keep = True
     world = FailoverWorld()
     world.postgres.synchronous = not given.asynchronous
-    try:
+
+    def play():
         world.start(given.daemons, given.seed, given.calls)
         wrong = rounds.run(world)
-        print(json.dumps(rounds.summary(world, wrong)), flush=True)
-        for what, sentences in wrong:
-            for text in sentences[:SHOWN_VIOLATIONS]:
-                print(f"{what}: {text}")
-        keep = bool(wrong)
-        return 1 if wrong else 0
-    except KeyboardInterrupt:
-        keep = False
-        return 130
-    finally:
-        world.stop()
-        if keep:
-            print(f"what is left is in {world.folder}", file=sys.stderr)
-        else:
-            world.remove()
+        return wrong, rounds.summary(world, wrong)
+
+    return conduct(world, play)
 
 
 if __name__ == "__main__":

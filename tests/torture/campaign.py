@@ -142,23 +142,17 @@ def summary(campaign, world, wrong):
     }
 
 
-def main(arguments=None):
-    given = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    campaign = Campaign(given)
+def conduct(world, play, discard=False):
+    """Plays to the end: `play` returns what is wrong, and a summary of it all. Returns the
+    exit code. The world stays only if something was wrong, and is not to be discarded."""
     keep = True
-    world = World()
     try:
-        if not world.is_small_disk and "disk-full" in given.faults:
-            print("without a full disk: no file system can be mounted here", flush=True)
-            given.faults.remove("disk-full")
-        world.start(given.daemons, given.seed, given.calls)
-        wrong = campaign.run(world)
-        print(json.dumps(summary(campaign, world, wrong)), flush=True)
+        wrong, told = play()
+        print(json.dumps(told), flush=True)
         for what, sentences in wrong:
             for text in sentences[:SHOWN_VIOLATIONS]:
                 print(f"{what}: {text}")
-        keep = bool(wrong) and not given.discard
+        keep = bool(wrong) and not discard
         return 1 if wrong else 0
     except KeyboardInterrupt:
         keep = False
@@ -169,6 +163,23 @@ def main(arguments=None):
             print(f"what is left is in {world.folder}", file=sys.stderr)
         else:
             world.remove()
+
+
+def main(arguments=None):
+    given = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    campaign = Campaign(given)
+    world = World()
+
+    def play():
+        if not world.is_small_disk and "disk-full" in given.faults:
+            print("without a full disk: no file system can be mounted here", flush=True)
+            given.faults.remove("disk-full")
+        world.start(given.daemons, given.seed, given.calls)
+        wrong = campaign.run(world)
+        return wrong, summary(campaign, world, wrong)
+
+    return conduct(world, play, given.discard)
 
 
 if __name__ == "__main__":
