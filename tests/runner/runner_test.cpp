@@ -56,6 +56,7 @@ TEST_CASE("a blocked worker delays no other job") {
   for (int minute = 1; minute <= 3; ++minute) {
     REQUIRE(harness.clock.wait_until_armed(noon + minute * 1min));
     harness.clock.pass_to(noon + minute * 1min);
+    REQUIRE(stuck.wait_for_calls(1));
     REQUIRE(other.wait_for_calls(static_cast<std::size_t>(minute)));
   }
   CHECK(stuck.calls().size() == 1);
