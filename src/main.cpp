@@ -1,6 +1,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -37,14 +38,25 @@ constexpr std::chrono::seconds last_lines_grace{2};
 constexpr Duration after_the_loop =
     alert::Face::shutdown_grace + last_lines_grace + std::chrono::seconds{10};
 
-/// The loop's heartbeat watches over the election, which waits for a server itself.
-class ElectionWatch final : public runner::Observer {
+/// The loop's heartbeat watches over those who wait for PostgreSQL, on which a server
+/// that stands still says nothing at all. While it lives the election may be in force.
+class PostgresWatch final : public runner::Observer {
  public:
-  explicit ElectionWatch(std::optional<postgres::Election>& election) : election_(election) {}
-  void heartbeat() override { election_->break_off_if_stuck(); }
+  PostgresWatch(postgres::Election& election, std::array<const postgres::Pool*, 2> pools)
+      : election_(election), pools_(pools) {}
+  ~PostgresWatch() override { election_.resign(); }
+  PostgresWatch(const PostgresWatch&) = delete;
+  PostgresWatch& operator=(const PostgresWatch&) = delete;
+  void heartbeat() override {
+    election_.break_off_if_stuck();
+    for (const postgres::Pool* pool : pools_) {
+      pool->interrupt_stuck();
+    }
+  }
 
  private:
-  std::optional<postgres::Election>& election_;
+  postgres::Election& election_;
+  const std::array<const postgres::Pool*, 2> pools_;
 };
 
 /// Everything that the daemon is made of, in the order in which it is needed.
@@ -118,8 +130,8 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
           .id = runner::new_run_id(), .instance = options.instance, .lease = config.service.lease},
       [&](const runner::Leadership& now) { runner.set_leadership(now); },
       [&] { runner.help_wanted(); });
-  ElectionWatch election_watch{election};
-  runner.add_observer(election_watch);
+  PostgresWatch postgres_watch{*election, {&pool, &inquiry_pool}};
+  runner.add_observer(postgres_watch);
   for (ServerState* server : {&postgres_state, &redis_state}) {
     server->on_change([&runner, server] {
       runner.server_changed(server->snapshot().state == ServerState::State::up);

@@ -101,6 +101,11 @@ void Face::tick_ended(const runner::Record& record, Duration /*busy*/) {
 
 void Face::handed_over(const std::string& job) { rules_.handed_over(job); }
 
+void Face::standing_by(const std::string& job) {
+  rules_.standing_by(job, around_.now());
+  look_soon();
+}
+
 void Face::wedged(const std::string& job) {
   rules_.wedged(job, around_.now());
   look_soon();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace saathii::alert {
@@ -10,6 +11,9 @@ namespace saathii::alert {
 namespace {
 
 using schedule::Outcome;
+
+/// What a job's ticks can suffer, and a success is the end of.
+constexpr std::array of_ticks = {Kind::failed, Kind::missed, Kind::long_running};
 
 constexpr std::chrono::hours rate_window{1};
 constexpr std::size_t max_listed = 20;
@@ -159,7 +163,7 @@ void Rules::tick_ended(const runner::Record& record, Time now) {
   }
   switch (record.outcome) {
     case Outcome::succeeded:
-      for (const Kind kind : {Kind::failed, Kind::missed, Kind::long_running}) {
+      for (const Kind kind : of_ticks) {
         over({record.job, kind}, detail);
       }
       break;
@@ -178,6 +182,13 @@ void Rules::tick_ended(const runner::Record& record, Time now) {
     case Outcome::skipped:
     case Outcome::coalesced:
       break;
+  }
+}
+
+void Rules::standing_by(const std::string& job, Time now) {
+  runs_.erase(job);
+  for (const Kind kind : of_ticks) {
+    over({job, kind}, {.at = now.wall, .reason = "another instance leads and runs it now"});
   }
 }
 
@@ -274,7 +285,7 @@ void Rules::remember(const runner::Record& last_run, Time now) {
                         .outcome = last_run.outcome,
                         .run_id = last_run.run_id,
                         .scheduled_at = last_run.last_scheduled_at};
-    for (const Kind kind : {Kind::failed, Kind::missed, Kind::long_running}) {
+    for (const Kind kind : of_ticks) {
       const auto known = alerts_.find({last_run.job, kind});
       if (known != alerts_.end() && known->second.before && known->second.since <= detail.at) {
         over(known->first, detail);

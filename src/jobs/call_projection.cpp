@@ -6,6 +6,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
+#include <utility>
 
 #include "call_projection.sql.hpp"
 #include "saathii/jobs/status_events.hpp"
@@ -25,6 +27,28 @@ constexpr int page_calls = 5000;
 constexpr const char* scan_keys = "1000";
 /// A SCAN over ten million keys; beyond it the TTL does the rest.
 constexpr int max_scans = 10'000;
+/// Raises the coins of the hashes that are there, and tells what each shows then; -1: there
+/// is none. Never lowers them, so that what comes in any order, or late over a connection
+/// that was given up, shows nothing that PostgreSQL has not committed, and undoes nothing.
+constexpr const char* raise_coins = R"(
+local shown = {}
+for i, key in ipairs(KEYS) do
+  local coins = redis.call('HGET', key, 'coins_spent')
+  if not coins then
+    shown[i] = -1
+  else
+    coins = tonumber(coins) or -1
+    if coins < tonumber(ARGV[i + 1]) then
+      coins = tonumber(ARGV[i + 1])
+      redis.call('HSET', key, 'coins_spent', ARGV[i + 1])
+    end
+    redis.call('EXPIRE', key, ARGV[1])
+    shown[i] = coins
+  end
+end
+return shown)";
+/// Redis does nothing else meanwhile.
+constexpr std::size_t max_raised_at_once = 500;
 /// A call changes once a minute; where that is not enough the next run repairs.
 constexpr int max_verify_rounds = 3;
 
@@ -50,6 +74,29 @@ void add_hash(std::vector<redis::Command>& commands, const billing::Call& call) 
                       std::to_string(start_s.time_since_epoch().count()), "coins_spent",
                       std::to_string(call.coins_spent)});
   commands.push_back(renew(call.call_id));
+}
+
+redis::Command raise(std::span<const billing::Charged* const> calls) {
+  redis::Command command = {"EVAL", raise_coins, std::to_string(calls.size())};
+  command.reserve(command.size() + 1 + 2 * calls.size());
+  for (const auto* call : calls) {
+    command.push_back(key_of(call->call_id));
+  }
+  command.emplace_back(ttl_s);
+  for (const auto* call : calls) {
+    command.push_back(std::to_string(call->coins_spent));
+  }
+  return command;
+}
+
+/// The calls of which Redis does not show what it should.
+void add_wrong(std::span<const billing::Charged* const> calls, const redis::Reply& shown,
+               std::vector<int>& wrong) {
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    if (shown.list.size() != calls.size() || shown.list[i].integer != calls[i]->coins_spent) {
+      wrong.push_back(calls[i]->call_id);
+    }
+  }
 }
 
 redis::Command warning(const billing::Charged& call, Instant moment) {
@@ -90,16 +137,18 @@ CallProjection::~CallProjection() {
 
 void CallProjection::charged(postgres::Session& session,
                              const std::vector<billing::Charged>& calls) {
-  std::vector<redis::Command> commands;
   std::vector<const billing::Charged*> shown;
   for (const auto& call : calls) {
     if (call.minutes > 0) {
-      // An increment, so that runs side by side may come in any order.
-      commands.push_back(
-          {"HINCRBY", key_of(call.call_id), "coins_spent", std::to_string(call.coins)});
-      commands.push_back(renew(call.call_id));
       shown.push_back(&call);
     }
+  }
+  std::vector<redis::Command> commands;
+  std::vector<std::span<const billing::Charged* const>> raised;
+  for (std::span rest{std::as_const(shown)}; !rest.empty();
+       rest = rest.subspan(raised.back().size())) {
+    raised.push_back(rest.first(std::min(rest.size(), max_raised_at_once)));
+    commands.push_back(raise(raised.back()));
   }
   std::int64_t warnings = 0;
   for (const auto* call : shown) {
@@ -118,12 +167,8 @@ void CallProjection::charged(postgres::Session& session,
   }
   // A hash that was not there, or whose sum is another, is written anew.
   std::vector<int> wrong;
-  for (std::size_t i = 0; i < shown.size(); ++i) {
-    const auto& sum = (*replies)[2 * i];
-    if (sum.kind != redis::Reply::Kind::integer || sum.integer != shown[i]->coins_spent ||
-        shown[i]->coins_spent == shown[i]->coins) {
-      wrong.push_back(shown[i]->call_id);
-    }
+  for (std::size_t i = 0; i < raised.size(); ++i) {
+    add_wrong(raised[i], (*replies)[i], wrong);
   }
   repaired_if_it_fails([&] { rewrite(session, wrong); });
 }
@@ -175,6 +220,11 @@ void CallProjection::repair(postgres::Session& session) {
   }
   is_whole_ = true;
   memory_.repaired_generation = repaired_generation_;
+}
+
+void CallProjection::doubt() {
+  const std::scoped_lock lock(mutex_);
+  repaired_generation_.reset();
 }
 
 std::int64_t CallProjection::warned() const {

@@ -49,14 +49,24 @@ struct Due {
 using Batch = std::span<const Due>;
 
 struct Totals {
-  std::int64_t calls = 0;
+  std::int64_t charged = 0;
   std::int64_t minutes = 0;
   std::int64_t coins = 0;
   std::int64_t waived = 0;
   std::int64_t ended = 0;
   std::int64_t earned_paise = 0;
   std::int64_t failed = 0;
+  std::int64_t warned = 0;   ///< by helpers: the projection counts its own
+  std::int64_t unshown = 0;  ///< how often a helper could not show what it did
 };
+
+/// What a helper tells the leader, by name.
+constexpr std::pair<const char*, std::int64_t Totals::*> told_to_leader[] = {
+    {"charged", &Totals::charged}, {"minutes", &Totals::minutes},
+    {"coins", &Totals::coins},     {"waived", &Totals::waived},
+    {"ended", &Totals::ended},     {"earned_paise", &Totals::earned_paise},
+    {"failed", &Totals::failed},   {"warned", &Totals::warned},
+    {"unshown", &Totals::unshown}};
 
 /// The longest prefix of `calls` that holds whole callers and at most `size`
 /// calls, but one caller at least.
@@ -183,7 +193,6 @@ class Run {
   mutable std::mutex mutex_;  ///< guards what follows, while several sessions work
   std::size_t next_ = 0;
   Totals totals_;
-  std::int64_t helpers_warned_ = 0;
   std::int64_t warned_told_ = 0;  ///< a helper's warnings that the leader knows of
   std::exception_ptr failure_;
 };
@@ -247,8 +256,15 @@ Batch Run::slice(int number) const {
 
 void Run::work_on_shares(postgres::Session& session) {
   while (const auto number = shares_->claim(session)) {
-    work_on(session, slice(*number));
-    shares_->finish(session, *number, is_helper_ ? take_counts() : Shares::Counts{});
+    try {
+      work_on(session, slice(*number));
+    } catch (const Unavailable&) {
+      throw;  // the claim is worth no more than the session
+    } catch (...) {
+      shares_->give_back(session, *number, take_counts());
+      throw;
+    }
+    shares_->finish(session, *number, take_counts());
   }
 }
 
@@ -262,27 +278,31 @@ void Run::await_helpers(postgres::Session& session) {
   auto sums = shares_->sums(session);
   {
     const std::scoped_lock lock(mutex_);
-    totals_.calls += sums["charged"];
-    totals_.minutes += sums["minutes"];
-    totals_.coins += sums["coins"];
-    totals_.waived += sums["waived"];
-    totals_.ended += sums["ended"];
-    totals_.earned_paise += sums["earned_paise"];
-    totals_.failed += sums["failed"];
-    helpers_warned_ = sums["warned"];
+    for (const auto& [name, count] : told_to_leader) {
+      totals_.*count += sums[name];
+    }
+    if (totals_.unshown > 0) {
+      projection_.doubt();
+    }
   }
   shares_->close(session);
 }
 
-/// What was done since the last time, of which nobody has been told.
+/// What a helper has done since the last time, of which nobody has been told.
 Shares::Counts Run::take_counts() {
+  if (!is_helper_) {
+    return {};
+  }
   const std::scoped_lock lock(mutex_);
-  const Totals done = std::exchange(totals_, {});
+  Totals done = std::exchange(totals_, {});
   const auto warned = projection_.warned();
-  return {{"charged", done.calls}, {"minutes", done.minutes},
-          {"coins", done.coins},   {"waived", done.waived},
-          {"ended", done.ended},   {"earned_paise", done.earned_paise},
-          {"failed", done.failed}, {"warned", warned - std::exchange(warned_told_, warned)}};
+  done.warned = warned - std::exchange(warned_told_, warned);
+  done.unshown = projection_.complete() ? 0 : 1;
+  Shares::Counts counts;
+  for (const auto& [name, count] : told_to_leader) {
+    counts[name] = done.*count;
+  }
+  return counts;
 }
 
 void Run::charge_all(postgres::Session& session) {
@@ -462,7 +482,7 @@ std::vector<int> Run::end_short(postgres::Session& session, const std::vector<in
 void Run::count(const std::vector<billing::Charged>& calls) {
   const std::scoped_lock lock(mutex_);
   for (const auto& call : calls) {
-    totals_.calls += call.minutes > 0 ? 1 : 0;
+    totals_.charged += call.minutes > 0 ? 1 : 0;
     totals_.minutes += call.minutes - call.waived;
     totals_.coins += call.coins;
     totals_.waived += call.waived;
@@ -482,17 +502,17 @@ void Run::finish_share() {
 Report Run::report() const {
   const std::scoped_lock lock(mutex_);
   Report report;
-  report.counts = {{"charged", totals_.calls},
+  report.counts = {{"charged", totals_.charged},
                    {"minutes", totals_.minutes},
                    {"coins", totals_.coins},
                    {"ended", totals_.ended},
                    {"earned_paise", totals_.earned_paise},
-                   {"warned", projection_.warned() + helpers_warned_},
+                   {"warned", projection_.warned() + totals_.warned},
                    {"waived", totals_.waived},
                    {"held", held_},
                    {"failed", totals_.failed}};
   report.summary =
-      fmt::format("{} charged, {}", counted(totals_.calls, "call"), counted(totals_.coins, "coin"));
+      fmt::format("{} charged, {}", counted(totals_.charged, "call"), counted(totals_.coins, "coin"));
   if (totals_.ended > 0) {
     report.summary += fmt::format("; {} ended, balance used up", totals_.ended);
   }

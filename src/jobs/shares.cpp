@@ -41,8 +41,17 @@ std::optional<int> Shares::claim(postgres::Session& session) const {
 }
 
 void Shares::finish(postgres::Session& session, int slice, const Counts& counts) const {
+  account_for(session, sql::shares::finish, slice, counts);
+}
+
+void Shares::give_back(postgres::Session& session, int slice, const Counts& counts) const {
+  account_for(session, sql::shares::give_back, slice, counts);
+}
+
+void Shares::account_for(postgres::Session& session, const postgres::Statement& how, int slice,
+                         const Counts& counts) const {
   session.autocommit([&](auto& each) {
-    return session.exec(each, sql::shares::finish, job_, term_, to_iso8601(moment_), slice,
+    return session.exec(each, how, job_, term_, to_iso8601(moment_), slice,
                         nlohmann::json(counts).dump());
   });
 }

@@ -46,10 +46,17 @@ RETURNING slice
 
 -- name: finish
 -- $1 job, $2 term, $3 T, $4 slice, $5 counts as JSON: what is not in the leader's own.
+-- Also by who was helped meanwhile: each has counted what it did itself.
 UPDATE saathii_tasks.share
-   SET done_at = clock_timestamp(), counts = $5::jsonb
+   SET done_at = coalesce(done_at, clock_timestamp()), counts = counts || $5::jsonb
  WHERE job = $1::text AND term = $2::bigint AND moment = $3::timestamptz AND slice = $4::int
-   AND claimed_by = pg_backend_pid()
+
+-- name: give_back
+-- The same, not done: somebody else may go on at once.
+UPDATE saathii_tasks.share
+   SET counts = counts || $5::jsonb,
+       claimed_by = CASE WHEN claimed_by = pg_backend_pid() THEN NULL ELSE claimed_by END
+ WHERE job = $1::text AND term = $2::bigint AND moment = $3::timestamptz AND slice = $4::int
 
 -- name: left
 -- $1 job, $2 term, $3 T.
@@ -61,6 +68,7 @@ SELECT count(*)
 -- $1 job, $2 term, $3 T.
 SELECT entry.key, sum(entry.value::bigint)::bigint
   FROM saathii_tasks.share AS share
- CROSS JOIN LATERAL jsonb_each_text(share.counts) AS entry
+ CROSS JOIN LATERAL jsonb_array_elements(share.counts) AS part
+ CROSS JOIN LATERAL jsonb_each_text(part) AS entry
  WHERE share.job = $1::text AND share.term = $2::bigint AND share.moment = $3::timestamptz
  GROUP BY entry.key

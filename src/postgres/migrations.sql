@@ -112,7 +112,7 @@ CREATE TABLE saathii_tasks.share (
   claimed_by integer,               -- the backend of whoever works on it
   claimed_at timestamptz,
   done_at    timestamptz,
-  counts     jsonb       NOT NULL DEFAULT '{}',
+  counts     jsonb       NOT NULL DEFAULT '[]',  -- of each who worked on it, but the leader
   PRIMARY KEY (job, slice)
 );
 

@@ -18,7 +18,10 @@ Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop
     : pool_(pool),
       session_(std::move(session)),
       breaker_(new Breaker{
-          std::stop_callback<Breaker::Interrupt>{stop, Breaker::Interrupt{session_.get()}}}) {}
+          std::stop_callback<Breaker::Interrupt>{stop, Breaker::Interrupt{session_.get()}}}) {
+  const std::scoped_lock lock(pool_.mutex_);
+  pool_.leased_.insert(session_.get());
+}
 
 /// Whole before it asks, so that a stop reaches the session and a failure gives it back.
 Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop_token& stop,
@@ -33,6 +36,10 @@ Pool::Lease::Lease(Pool& pool, std::unique_ptr<Session> session, const std::stop
 Pool::Lease::~Lease() {
   breaker_.reset();
   session_->fence(0);
+  {
+    const std::scoped_lock lock(pool_.mutex_);
+    pool_.leased_.erase(session_.get());
+  }
   pool_.give_back(std::move(session_));
 }
 
@@ -51,6 +58,13 @@ std::optional<Pool::Lease> Pool::try_lease(const std::stop_token& stop, std::int
     return std::nullopt;
   }
   return std::optional<Lease>(std::in_place, *this, std::move(session), stop, Schema::known, term);
+}
+
+void Pool::interrupt_stuck(Duration grace) const {
+  const std::scoped_lock lock(mutex_);
+  for (const Session* session : leased_) {
+    session->interrupt_if_stuck(grace);
+  }
 }
 
 Pool::Use Pool::use() const {

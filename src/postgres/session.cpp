@@ -145,12 +145,30 @@ void pause_before_retry(int tries) {
 
 }  // namespace
 
-Session::Session(const config::Postgres& settings, ServerState& state) : state_(state) {
-  bool read_only = false;
-  bool unacknowledged = false;
+Session::Session(const config::Postgres& settings, ServerState& state)
+    : state_(state), settings_(settings) {
   try {
     connection_ = std::make_unique<pqxx::connection>(connection_url(settings));
     forbid_reconnecting(*connection_);
+  } catch (const pqxx::failure& error) {
+    unavailable(all_hosts(error.what()) + about_password(settings, error.what()));
+  } catch (const PasswordUnreadable& error) {
+    unavailable(error.what());
+  }
+  socket_ = ::fcntl(connection_->sock(), F_DUPFD_CLOEXEC, 0);
+  if (socket_ < 0) {
+    throw std::system_error(errno, std::generic_category(), "a descriptor for PostgreSQL");
+  }
+}
+
+/// Not when it connects: until it is whole nobody could interrupt it.
+void Session::set_up() {
+  if (is_set_up_) {
+    return;
+  }
+  bool read_only = false;
+  bool unacknowledged = false;
+  try {
     const auto ms = [](Duration length) {
       return std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
     };
@@ -168,30 +186,29 @@ Session::Session(const config::Postgres& settings, ServerState& state) : state_(
         "         WHERE usename = current_user AND datname = current_database()"
         "           AND wait_event = 'SyncRep'"
         "           AND state_change < clock_timestamp() - interval '{} ms')",
-        ms(settings.statement_timeout), ms(settings.lock_timeout), ms(settings.tcp_user_timeout)));
+        ms(settings_.statement_timeout), ms(settings_.lock_timeout),
+        ms(settings_.tcp_user_timeout)));
     read_only = answer[0][0].c_str() == std::string_view{"on"};
     unacknowledged = answer[0][1].as<bool>();
   } catch (const pqxx::failure& error) {
-    unavailable(all_hosts(error.what()) + about_password(settings, error.what()));
-  } catch (const PasswordUnreadable& error) {
-    unavailable(error.what());
+    broken_ = true;
+    unavailable(in_plain_words(first_line(error.what())));
   }
   // Found out here and not by the first write: a server that is up for every
   // connection and down for every run would be told of each time.
-  if (read_only && !settings.only_reads) {
+  if (read_only && !settings_.only_reads) {
+    broken_ = true;
     unavailable(takes_no_writes);
   }
   if (unacknowledged) {
-    const auto reason = standby_is_missing(settings.tcp_user_timeout);
+    broken_ = true;
+    const auto reason = standby_is_missing(settings_.tcp_user_timeout);
     // Said of its own: that the server is down was said when the first was given up.
     log::warning(log::Message::server_down, "postgres acknowledges nothing: " + reason,
                  {{"SERVER", "postgres"}});
     unavailable(reason);
   }
-  socket_ = ::fcntl(connection_->sock(), F_DUPFD_CLOEXEC, 0);
-  if (socket_ < 0) {
-    throw std::system_error(errno, std::generic_category(), "a descriptor for PostgreSQL");
-  }
+  is_set_up_ = true;
   state_.report_up();
 }
 
@@ -203,6 +220,15 @@ void Session::unavailable(const std::string& reason) {
 }
 
 void Session::interrupt() const noexcept { ::shutdown(socket_, SHUT_RDWR); }
+
+void Session::interrupt_if_stuck(Duration grace) const noexcept {
+  const std::int64_t since = waiting_since_;
+  const std::chrono::steady_clock::time_point asked{std::chrono::steady_clock::duration{since}};
+  if (since != 0 &&
+      std::chrono::steady_clock::now() - asked > settings_.statement_timeout + grace) {
+    interrupt();
+  }
+}
 
 bool Session::usable() const noexcept {
   if (broken_ || !connection_->is_open()) {

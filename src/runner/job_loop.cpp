@@ -110,7 +110,13 @@ asio::awaitable<void> JobLoop::stand_by() {
   resumed_ = false;
   start_pending_ = false;
   tell_changed();
+  bool is_told = false;
   while (!leaving() && !is_ours()) {
+    // Until a leader is known it may be this instance again.
+    if (!is_told && !shared_.leadership.leader.empty()) {
+      is_told = true;
+      tell([&](Observer& observer) { observer.standing_by(name()); });
+    }
     if (replacement_) {
       spec_ = *std::exchange(replacement_, std::nullopt);
       planner_ = planner_of(spec_.job);

@@ -492,6 +492,19 @@ TEST_CASE("what is open of a job that is no longer there is over") {
   CHECK(bench.rules.size() == 0);
 }
 
+TEST_CASE("what is open of a job that another instance runs now is over, but for its own run") {
+  Bench bench;
+  bench.ended("a", Outcome::failed);
+  bench.ended("b", Outcome::missed);
+  bench.rules.wedged("a", bench.now());
+  CHECK(bench.look().size() == 3);
+  bench.started("a", 1min);
+  bench.rules.standing_by("a", bench.now());
+  CHECK(bench.look() == Strings{"recovered failed a"});
+  bench.pass(1h);
+  CHECK(bench.look().empty());  // nor does its run go on for long
+}
+
 TEST_CASE("memory is bounded") {
   config::Alerts settings;
   settings.max_per_hour = 1000;

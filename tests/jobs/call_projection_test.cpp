@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "calls_fixture.hpp"
+#include "saathii/jobs/call_projection.hpp"
 
 // Redis is a projection of PostgreSQL: sections 3, 5 and 6 of the platform contract.
 
@@ -44,6 +45,47 @@ TEST_CASE("coins_spent is set and the TTL renewed on charge") {
   CHECK(calls.field(call, "call_type") == "audio");
   CHECK(calls.field(call, "start_time") == "1894701540");
   CHECK(calls.ask({"TTL", "call:" + std::to_string(call)}).integer > 7000);
+}
+
+TEST_CASE("a call's coins in Redis are raised, never lowered by what comes late") {
+  Projected calls;
+  std::vector<jobs::billing::Charged> charged;
+  // More than are shown at once.
+  for (int i = 0; i < 1100; ++i) {
+    jobs::billing::Charged call;
+    call.call_id = calls.start(calls.user(1000), calls.user(0), -30);
+    call.coins = 10;
+    call.coins_spent = 10;
+    call.minutes = 1;
+    charged.push_back(call);
+    calls.ask({"HSET", "call:" + std::to_string(call.call_id), "coins_spent", "10"});
+  }
+  const int last = charged.back().call_id;
+  calls.db.exec("UPDATE user_calls SET coins_spent = 30 WHERE call_id = " + std::to_string(last));
+  const auto lease = calls.pool->lease({});
+  const auto show = [&](std::int64_t coins_spent) {
+    jobs::CallProjection::Memory memory;
+    jobs::CallProjection projection(*calls.redis, memory, T);
+    for (auto& call : charged) {
+      call.coins_spent = call.call_id == last ? coins_spent : 10;
+    }
+    projection.charged(*lease, charged);
+    CHECK(projection.complete());
+  };
+  show(30);
+  CHECK(calls.field(last, "coins_spent") == "30");
+  CHECK(calls.field(charged.front().call_id, "coins_spent") == "10");
+  CHECK(calls.ask({"TTL", "call:" + std::to_string(charged.front().call_id)}).integer > 7000);
+  show(20);
+  CHECK(calls.field(last, "coins_spent") == "30");
+  // A hash that is not there is written whole, one of a call that has ended is not.
+  calls.ask({"DEL", "call:" + std::to_string(last)});
+  show(30);
+  CHECK(calls.field(last, "call_type") == "audio");
+  calls.ask({"DEL", "call:" + std::to_string(last)});
+  calls.db.exec("UPDATE user_calls SET status = 'dropped' WHERE call_id = " + std::to_string(last));
+  show(30);
+  CHECK_FALSE(calls.has(last));
 }
 
 TEST_CASE("on end the key is deleted") {

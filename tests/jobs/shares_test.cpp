@@ -22,6 +22,42 @@ struct Platform : Calls {
   }
 };
 
+/// The other instance, which looks for work all the time and reaches no Redis.
+class Helper {
+ public:
+  explicit Helper(Platform& platform)
+      : thread_([this, &platform] {
+          const auto kind = std::ranges::find_if(
+              jobs::kinds(), [](const auto& each) { return each.info.name == "coin_deduction"; });
+          const auto job = kind->make();
+          ServerState redis_state("redis");
+          redis::Client redis(RedisServer::patient("unix:///nonexistent/redis.sock"), redis_state);
+          config::Settings settings(kind->info.settings);
+          settings.set("batch_size", std::int64_t{5});
+          while (!ended_) {
+            static_cast<void>(job->help({{},
+                                         settings,
+                                         platform.platform,
+                                         *platform.pool,
+                                         redis,
+                                         {},
+                                         {},
+                                         3,
+                                         "coin_deduction"}));
+          }
+        }) {}
+  ~Helper() {
+    ended_ = true;
+    thread_.join();
+  }
+  Helper(const Helper&) = delete;
+  Helper& operator=(const Helper&) = delete;
+
+ private:
+  std::atomic<bool> ended_ = false;
+  std::thread thread_;
+};
+
 }  // namespace
 
 TEST_CASE("a slice is claimed once, and again if the session that claimed it is gone") {
@@ -66,6 +102,45 @@ TEST_CASE("what is offered under an older term is nobody's work") {
   CHECK_FALSE(Shares::find(*session, "charge"));
 }
 
+TEST_CASE("who gives a slice back, or is helped with it, has counted what it did") {
+  Platform platform;
+  const auto leader = platform.pool->lease({});
+  const auto shares = Shares::offer(*leader, "charge", 3, T, 1);
+  const auto helper = platform.pool->lease({});
+  CHECK(shares.claim(*helper) == 0);
+  shares.give_back(*helper, 0, {{"coins", 5}});
+  CHECK(shares.left(*leader) == 1);
+  CHECK(shares.claim(*helper) == 0);
+  platform.db.exec("UPDATE saathii_tasks.share SET claimed_at = claimed_at - interval '1 min'");
+  CHECK(shares.claim(*leader) == 0);
+  shares.finish(*leader, 0, {});
+  shares.finish(*helper, 0, {{"coins", 7}});
+  CHECK(shares.left(*leader) == 0);
+  CHECK(shares.sums(*leader) == Shares::Counts{{"coins", 12}});
+}
+
+TEST_CASE("a helper that cannot show what it charged says so, and the leader shows it") {
+  Platform platform;
+  RedisServer server;
+  platform.use_redis(server.url());
+  std::vector<int> calls;
+  for (int i = 0; i < 40; ++i) {
+    calls.push_back(platform.start(platform.user(1000), platform.user(0), -30));
+  }
+  platform.term = 3;
+  const std::vector<std::pair<std::string, config::Value>> sharing = {
+      {"share_above", std::int64_t{10}}, {"batch_size", std::int64_t{5}}};
+  platform.deduct(0, sharing);
+  Helper helper(platform);
+  for (int minute = 1; minute <= 5; ++minute) {
+    platform.deduct(minute * 60, sharing);
+    for (const int call : calls) {
+      REQUIRE(platform.redis->command({"HGET", "call:" + std::to_string(call), "coins_spent"})
+                  .text == std::to_string(10 + minute * 10));
+    }
+  }
+}
+
 TEST_CASE("a run that is shared charges each call once, and counts what the others did") {
   Platform platform;
   constexpr int callers = 200;
@@ -73,26 +148,11 @@ TEST_CASE("a run that is shared charges each call once, and counts what the othe
     const int caller = platform.user(i % 10 == 0 ? 15 : 1000);
     platform.start(caller, platform.user(0), -90);
   }
-  // The other instance, which looks for work all the time.
-  std::atomic<bool> ended = false;
-  std::thread helping([&] {
-    const auto kind = std::ranges::find_if(
-        jobs::kinds(), [](const auto& each) { return each.info.name == "coin_deduction"; });
-    const auto job = kind->make();
-    ServerState redis_state("redis");
-    redis::Client redis(RedisServer::patient("unix:///nonexistent/redis.sock"), redis_state);
-    config::Settings settings(kind->info.settings);
-    settings.set("batch_size", std::int64_t{5});
-    while (!ended) {
-      static_cast<void>(job->help(
-          {{}, settings, platform.platform, *platform.pool, redis, {}, {}, 3, "coin_deduction"}));
-    }
-  });
+  std::optional<Helper> helper(platform);
   platform.term = 3;
   const auto report =
       platform.deduct(0, {{"share_above", std::int64_t{10}}, {"batch_size", std::int64_t{5}}});
-  ended = true;
-  helping.join();
+  helper.reset();
   std::map<std::string, std::int64_t> counts(report.counts.begin(), report.counts.end());
   CHECK(counts["charged"] == 180);
   CHECK(counts["coins"] == 1800);

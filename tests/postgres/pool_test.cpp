@@ -180,6 +180,29 @@ TEST_CASE("a stop interrupts a statement that is under way") {
   CHECK(backend_of(pool.lease({})) != backend);
 }
 
+TEST_CASE("a session whose server owes an answer for too long is broken, no other one") {
+  Database db;
+  Pool pool(db.settings(2), db.state);
+  const auto other = pool.lease({});
+  const int kept = backend_of(other);
+  const auto stuck = pool.lease({});
+  std::thread watch([&] {
+    while (db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND "
+                    "datname = current_database()") == "0") {
+      std::this_thread::yield();
+    }
+    pool.interrupt_stuck();
+    // As if statement_timeout were over.
+    pool.interrupt_stuck(-db.settings(1).statement_timeout);
+  });
+  CHECK_THROWS_AS(
+      stuck->autocommit([](auto& each) { return each.exec("SELECT pg_sleep(86400)").size(); }),
+      Unavailable);
+  watch.join();
+  CHECK_FALSE(stuck->usable());
+  CHECK(backend_of(other) == kept);
+}
+
 TEST_CASE("a stop after the last statement spoils the session for nobody") {
   Database db;
   Pool pool(db.settings(1), db.state);

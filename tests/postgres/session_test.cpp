@@ -282,7 +282,8 @@ TEST_CASE("of several hosts the first that takes writes is used, each is told of
   // Asked for any of them, the first that answers decides.
   auto any = with_hosts("FOLDER,/nowhere");
   any.url += "&target_session_attrs=any";
-  CHECK_THROWS_WITH(Session(any, db.state),
+  Session standby(any, db.state);
+  CHECK_THROWS_WITH(backend_of(standby),
                     Catch::Matchers::StartsWith("read-only: this server is a standby"));
 }
 
@@ -321,7 +322,9 @@ TEST_CASE("a server that takes no writes is down, says what to do, and is not to
   }
   read_only("on");
   for (int runs = 0; runs < 3; ++runs) {
-    CHECK_THROWS_AS(Session(db.owner_settings(), db.state), Unavailable);
+    Session session(db.owner_settings(), db.state);
+    CHECK_THROWS_AS(backend_of(session), Unavailable);
+    CHECK_FALSE(session.usable());
   }
   CHECK(db.state.snapshot().state == ServerState::State::down);
   CHECK(db.state.snapshot().last_error == what_to_do);
@@ -329,6 +332,7 @@ TEST_CASE("a server that takes no writes is down, says what to do, and is not to
   db.exec("SET default_transaction_read_only = off");
   read_only("off");
   Session session(db.owner_settings(), db.state);
+  CHECK(backend_of(session) > 0);
   CHECK(changes == 3);
 }
 
@@ -366,6 +370,7 @@ TEST_CASE("a session is opened with the password that the file holds then") {
   const auto refusal = [&] {
     try {
       Session session(settings, db.state);
+      backend_of(session);
       return std::string{"none"};
     } catch (const Unavailable& error) {
       CHECK(db.state.snapshot().last_error == error.what());

@@ -40,6 +40,8 @@ TEST_CASE("who does not lead runs the jobs of its host alone, and writes nothing
   REQUIRE(instance.clock.wait_until_armed(noon + 1min));
   instance.clock.pass_to(noon + 1min);
   REQUIRE(instance.ledger.wait_for_count(1));
+  const auto lines = instance.diary.lines();
+  CHECK(std::ranges::find(lines, "standing by charge") == lines.end());  // it may yet lead
   CHECK(own.calls().size() == 1);
   CHECK(instance.ledger.records()[0].host == "node-1");
   CHECK(instance.ledger.records()[0].term == 0);
@@ -82,6 +84,7 @@ TEST_CASE("who leads no more breaks off what runs, writes no outcome of it, and 
   instance.follow(2);
   REQUIRE(work.state.wait([](const auto& s) { return s.stops == 1 && s.inside == 0; }));
   work.release();
+  REQUIRE(instance.diary.wait_for("standing by charge"));
   instance.clock.pass_to(noon + 2min);
   instance.runner->stop();
   CHECK(instance.end().exit_code == 0);

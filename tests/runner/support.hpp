@@ -303,6 +303,7 @@ class Diary final : public Observer {
   void tick_ended(const Record& record, Duration) override {
     add(std::string{schedule::to_string(record.outcome)} + " " + record.job);
   }
+  void standing_by(const std::string& job) override { add("standing by " + job); }
   void wedged(const std::string& job) override { add("wedged " + job); }
   void released(const std::string& job) override { add("released " + job); }
   void server_changed() override { add("server_changed"); }

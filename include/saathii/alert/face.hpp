@@ -55,6 +55,7 @@ class Face final : public runner::Observer {
   void run_started(const std::string& job, const runner::RunInProgress& run) override;
   void tick_ended(const runner::Record& record, Duration busy) override;
   void handed_over(const std::string& job) override;
+  void standing_by(const std::string& job) override;
   void wedged(const std::string& job) override;
   void released(const std::string& job) override;
   void job_changed(const std::string& job) override;

@@ -55,6 +55,8 @@ class Rules {
                    Time now);
   void tick_ended(const runner::Record& record, Time now);
   void handed_over(const std::string& job) { runs_.erase(job); }
+  /// What is wrong with the job's ticks is another instance's to tell from now on.
+  void standing_by(const std::string& job, Time now);
   void wedged(const std::string& job, Time now);
   void released(const std::string& job, Time now);
   /// The report counts until the next one: it is judged anew at each look.

@@ -60,6 +60,8 @@ class CallProjection {
   /// gone, a run broke off, PostgreSQL was away, another instance led, came or went.
   /// Call it after the run's charges.
   void repair(postgres::Session& session);
+  /// Redis may lack what somebody else charged: repair() looks through it all.
+  void doubt();
   /// Instead of repair(), by who took a share of another's run: all is shown.
   void leave_repair_to_leader() { is_whole_ = complete(); }
 

@@ -36,6 +36,8 @@ class Shares {
   [[nodiscard]] std::optional<int> claim(postgres::Session& session) const;
   /// It is done; with a helper's counts, which are the leader's to report.
   void finish(postgres::Session& session, int slice, const Counts& counts) const;
+  /// It is not, but what was counted was; anybody may go on with it.
+  void give_back(postgres::Session& session, int slice, const Counts& counts) const;
 
   /// How many slices are not done.
   [[nodiscard]] std::int64_t left(postgres::Session& session) const;
@@ -45,6 +47,8 @@ class Shares {
   void close(postgres::Session& session) const;
 
  private:
+  void account_for(postgres::Session& session, const postgres::Statement& how, int slice,
+                   const Counts& counts) const;
   Shares(std::string job, std::int64_t term, Instant moment, int slices)
       : job_(std::move(job)), term_(term), moment_(moment), slices_(slices) {}
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -61,6 +62,10 @@ class Pool {
   /// one already, and so must not wait for another.
   [[nodiscard]] std::optional<Lease> try_lease(const std::stop_token& stop, std::int64_t term = 0);
 
+  /// Breaks the leased sessions whose server owes an answer for too long: see
+  /// Session::interrupt_if_stuck(). Does not block; to be called again and again.
+  void interrupt_stuck(Duration grace = std::chrono::seconds{5}) const;
+
   struct Use {
     std::int64_t idle = 0;
     std::int64_t leased = 0;   ///< also those that are being opened
@@ -83,6 +88,7 @@ class Pool {
   mutable std::mutex mutex_;
   std::condition_variable_any freed_;
   std::vector<std::unique_ptr<Session>> idle_;
+  std::set<const Session*> leased_;
   std::int64_t open_ = 0;
   std::int64_t waiting_ = 0;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <random>
 #include <set>
@@ -32,10 +33,11 @@ class Session {
  public:
   /// Connects, with the password as its file holds it now; of several hosts to
   /// the first that takes writes. Throws Unavailable within about connect_timeout
-  /// for each host, also where none takes writes (unless settings.only_reads), where commits of
-  /// ours have waited for a synchronous standby for longer than tcp_user_timeout, and for a
-  /// password that cannot be read; std::invalid_argument for a URL that
-  /// config::parse_postgres_url() refuses.
+  /// for each host, also for a password that cannot be read; std::invalid_argument
+  /// for a URL that config::parse_postgres_url() refuses. The first use sets the
+  /// session up, and throws Unavailable where the server takes no writes (unless
+  /// settings.only_reads) or commits of ours have waited for a synchronous standby
+  /// for longer than tcp_user_timeout.
   Session(const config::Postgres& settings, ServerState& state);
   ~Session();
   Session(const Session&) = delete;
@@ -58,6 +60,7 @@ class Session {
         require_term(transaction);
       }
       auto result = body(transaction);
+      note_progress();
       transaction.commit();
       return result;
     });
@@ -76,6 +79,7 @@ class Session {
   template <typename... Args>
   pqxx::result exec(pqxx::transaction_base& transaction, const Statement& statement,
                     const Args&... args) {
+    note_progress();
     prepare(statement);
     return exec_prepared(transaction, statement.name, args...);
   }
@@ -86,9 +90,12 @@ class Session {
   /// read, or `limit` has passed. Throws Unavailable if the server is gone.
   void await_notification(int wake, Duration limit);
 
-  /// Makes whatever the session waits for fail at once: it is broken then. The
-  /// only call that another thread may make.
+  /// Makes whatever the session waits for fail at once: it is broken then. Any thread.
   void interrupt() const noexcept;
+  /// The same if the server owes an answer for longer than statement_timeout, after which
+  /// it gives one if it is alive, and `grace`, for the network and what else is slow.
+  /// Any thread.
+  void interrupt_if_stuck(Duration grace) const noexcept;
 
   /// False once broken, and for an idle session whose server hung up.
   [[nodiscard]] bool usable() const noexcept;
@@ -100,10 +107,29 @@ class Session {
   bool schema_is_known = false;
 
  private:
+  /// While it lives the server may owe an answer.
+  class Waiting {
+   public:
+    explicit Waiting(const Session& session) : session_(session) { session.note_progress(); }
+    ~Waiting() { session_.waiting_since_ = 0; }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+   private:
+    const Session& session_;
+  };
+
+  void note_progress() const noexcept {
+    waiting_since_ = std::chrono::steady_clock::now().time_since_epoch().count();
+  }
+  void set_up();
+
   template <typename Attempt>
   auto guarded(Attempt&& attempt) {
+    const Waiting waiting(*this);
     for (int tries = 1;; ++tries) {
       try {
+        set_up();
         auto result = attempt();
         // Another session may have been lost meanwhile; the server is there.
         state_.report_up();
@@ -125,8 +151,11 @@ class Session {
   /// A descriptor of our own for the connection's socket: libpq closes its own
   /// when the connection breaks, and the number may be another file's then.
   int socket_ = -1;
+  const config::Postgres settings_;
+  bool is_set_up_ = false;
   bool broken_ = false;
   std::int64_t term_ = 0;
+  mutable std::atomic<std::int64_t> waiting_since_ = 0;  ///< steady, in its ticks; 0: it does not
   std::set<std::string_view> prepared_;
 };
 

@@ -21,6 +21,8 @@ class Observer {
   virtual void tick_ended(const Record& /*record*/, Duration /*busy*/) {}
   /// A tick's run was broken off, because another instance leads: it ends there.
   virtual void handed_over(const std::string& /*job*/) {}
+  /// Another instance leads and runs the job from now on.
+  virtual void standing_by(const std::string& /*job*/) {}
   /// A run has not come back long after it was told to stop.
   virtual void wedged(const std::string& /*job*/) {}
   /// It came back after all.
