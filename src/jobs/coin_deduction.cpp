@@ -511,8 +511,8 @@ Report Run::report() const {
                    {"waived", totals_.waived},
                    {"held", held_},
                    {"failed", totals_.failed}};
-  report.summary =
-      fmt::format("{} charged, {}", counted(totals_.charged, "call"), counted(totals_.coins, "coin"));
+  report.summary = fmt::format("{} charged, {}", counted(totals_.charged, "call"),
+                               counted(totals_.coins, "coin"));
   if (totals_.ended > 0) {
     report.summary += fmt::format("; {} ended, balance used up", totals_.ended);
   }

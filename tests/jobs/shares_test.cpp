@@ -135,8 +135,9 @@ TEST_CASE("a helper that cannot show what it charged says so, and the leader sho
   for (int minute = 1; minute <= 5; ++minute) {
     platform.deduct(minute * 60, sharing);
     for (const int call : calls) {
-      REQUIRE(platform.redis->command({"HGET", "call:" + std::to_string(call), "coins_spent"})
-                  .text == std::to_string(10 + minute * 10));
+      REQUIRE(
+          platform.redis->command({"HGET", "call:" + std::to_string(call), "coins_spent"}).text ==
+          std::to_string(10 + minute * 10));
     }
   }
 }
