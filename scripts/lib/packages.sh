@@ -2,7 +2,7 @@
 # Installs what building, testing and showing saathiid needs, on Debian 12 or 13.
 # Source it, then call: saathii_install_packages build, or
 # saathii_install_packages tools for what the checks of --full need as well,
-# saathii_install_packages torture for what scripts/torture needs, or
+# saathii_install_packages torture for what scripts/torture needs (soak: also its picture), or
 # saathii_install_packages fuzz for what scripts/fuzz needs, alone, or
 # saathii_install_packages package for what making a Debian package needs, alone
 #
@@ -10,7 +10,7 @@
 # server package normally starts that server and makes a database cluster: both
 # are held back here, and what holds them back is put away again.
 
-# saathii_package_list build|tools|torture|fuzz|package [DEBIAN_VERSION]: for this system, or another.
+# saathii_package_list build|tools|torture|soak|fuzz|package [DEBIAN_VERSION]: for this system, or another.
 saathii_package_list() {
   local version=${2:-} boost=libboost-dev sanitizers=libclang-rt-19-dev
   if [[ -z $version && -r /etc/os-release ]]; then
@@ -36,8 +36,11 @@ saathii_package_list() {
   fi
   printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata openssl \
     python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
-  if [[ ${1:-} == torture || ${1:-} == tools ]]; then
+  if [[ ${1:-} == torture || ${1:-} == soak || ${1:-} == tools ]]; then
     printf '%s\n' libfaketime patch
+  fi
+  if [[ ${1:-} == soak ]]; then
+    printf '%s\n' python3-matplotlib
   fi
   if [[ ${1:-} == tools ]]; then
     printf '%s\n' clang-format clang-tidy mandoc prometheus shellcheck python3-yaml lintian \

@@ -111,14 +111,20 @@ class Campaign:
             for name in self.faults_of_round():
                 FAULTS[name](world, self.random)
                 self.done[name] += 1
-                time.sleep(self.random.uniform(0, 0.6))
-            world.calm()
+                self.pause()
+            self.calm(world)
             self.rounds += 1
             wrong, self.tables = check(world, watch, self.done["clock"] == 0)
             self.tell(world)
             if wrong or time.monotonic() >= until:
                 return wrong
             world.go_on()
+
+    def pause(self):
+        time.sleep(self.random.uniform(0, 0.6))
+
+    def calm(self, world):
+        world.calm()
 
     def tell(self, world):
         charges = sum(map(len, self.tables.charges.values()))

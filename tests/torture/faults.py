@@ -22,13 +22,18 @@ def pick(world, rng):
     return rng.choice(world.instances)
 
 
+def victim(world, rng):
+    """One that may end."""
+    return rng.choice([each for each in world.instances if each.name not in world.spared])
+
+
 def kill_daemon(world, rng):
-    pick(world, rng).signal(signal.SIGKILL)
+    victim(world, rng).signal(signal.SIGKILL)
     time.sleep(rng.uniform(0, 1))
 
 
 def stop_daemon(world, rng):
-    pick(world, rng).signal(signal.SIGTERM)
+    victim(world, rng).signal(signal.SIGTERM)
     time.sleep(rng.uniform(0, 1))
 
 
@@ -43,7 +48,7 @@ def kill_at(point, proxy):
     """Kills a daemon at an exact point of its conversation with a server."""
 
     def fault(world, rng):
-        instance = pick(world, rng)
+        instance = victim(world, rng)
         trapped = getattr(instance, proxy)
         trapped.set_trap(point, rng.randint(0, 6), lambda: instance.signal(signal.SIGKILL))
         trapped.sprung.wait(TRAP_PATIENCE_S)
