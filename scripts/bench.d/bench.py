@@ -74,6 +74,8 @@ class Bench:
             "loop": charging.loop,
             "scaling": charging.scaling,
             "none_due": charging.none_due,
+            "catch_up": charging.catch_up,
+            "second": charging.second,
             "latency": lambda: living.latency(self),
             "idle": lambda: living.idle(self),
             "memory": charging.memory_growth,

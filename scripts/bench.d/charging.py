@@ -14,7 +14,10 @@ START = "2026-01-05 10:00:00+00"
 SEEN = "2026-01-05 11:00:00+00"
 FIRST_MOMENT = "2026-01-05 10:00:30+00"
 RUN_SECONDS = 300
+DOWN_MINUTES = 10
 JOBS = {"coin_deduction": {"every": "1s", "run_at_start": False}}
+SELDOM_S = 15
+SELDOM = {"coin_deduction": {"every": f"{SELDOM_S}s", "run_at_start": False}}
 
 
 class ChargedCalls:
@@ -24,17 +27,17 @@ class ChargedCalls:
     def __init__(self, bench, name, calls):
         self.bench = bench
         self.calls = calls
-        self.minute = 1
         self.runs = []
+        self.runs_seen = []
         self.database = bench.server.copy(bench.loaded(calls), name)
 
-    def measure(self, daemon, timed=True, settled=True):
+    def measure(self, daemon, timed=True, settled=True, before_minute=lambda: None):
         """Lets a minute pass, waits for the run that charges it."""
         if settled:
             self.database.settle_down()
+        before_minute()
         before = self._bytes()
         self.database.advance(60)
-        self.minute += 1
         run = self._wait_for_run()
         run["charges_per_s"] = self.calls / run["seconds"]
         run["bytes"] = {what: (count - before[what]) / self.calls
@@ -51,23 +54,33 @@ class ChargedCalls:
             " pg_total_relation_size('saathii_tasks.call_charge'),"
             " pg_total_relation_size('public.user_transactions')")[0]))
 
-    def _wait_for_run(self):
+    def catch_up(self, start, minutes):
+        """Lets so many minutes pass while nobody charges; the seconds from `start`, which
+        starts the daemon, to the end of the run that charges them all."""
+        self.database.settle_down()
+        self.database.advance(60 * minutes)
+        began = time.time()
+        with start():
+            run = self._wait_for_run(minutes)
+        return run["finished_at"] - began
+
+    def _wait_for_run(self, minutes=1):
+        known = len(self.runs_seen)
         deadline = time.monotonic() + RUN_SECONDS
         while time.monotonic() < deadline:
             found = self.database.rows(
-                "SELECT extract(epoch FROM finished_at - started_at)::float8, counts::text"
+                "SELECT extract(epoch FROM finished_at - started_at)::float8, counts::text,"
+                "       extract(epoch FROM finished_at)::float8"
                 "  FROM saathii_tasks.job_run"
                 " WHERE job = 'coin_deduction' AND (counts ->> 'minutes')::int > 0"
-                " ORDER BY scheduled_at DESC LIMIT 1 OFFSET 0")
-            counted = self.database.value(
-                "SELECT count(*) FROM saathii_tasks.job_run"
-                " WHERE job = 'coin_deduction' AND (counts ->> 'minutes')::int > 0")
-            if counted == self.minute - 1:
-                seconds, counts = found[0]
+                " ORDER BY scheduled_at")
+            if len(found) > known:
+                self.runs_seen = found
+                seconds, counts, finished_at = found[-1]
                 counts = json.loads(counts)
-                if counts["minutes"] != self.calls or counts["charged"] != self.calls:
-                    raise Failed(f"a run charged {counts} of {self.calls} calls due one minute")
-                return {"seconds": seconds}
+                if counts["minutes"] != self.calls * minutes or counts["charged"] != self.calls:
+                    raise Failed(f"a run charged {counts} of {self.calls} calls due {minutes} min")
+                return {"seconds": seconds, "finished_at": finished_at}
             time.sleep(0.2)
         raise Failed(f"no run charged {self.calls} calls within {RUN_SECONDS} s")
 
@@ -146,6 +159,12 @@ def count_seconds(database, rounds, between):
                 took.append(time.monotonic() - began)
     connection.close()
     return took
+
+
+def wait_for_a_tick():
+    """One of SELDOM: until the next one both instances see that the other is there, whose
+    last sign of life is a minute old by the clock that we have set."""
+    time.sleep(SELDOM_S - time.time() % SELDOM_S + 0.5)
 
 
 def wait_between_ticks():
@@ -276,6 +295,58 @@ class Charging:
                       ", ".join(thousands(rate) for rate in rates.values()),
                       "each other", ratio, "<= 1.25 x", ratio <= 1.25,
                       {"charges_per_s": {str(calls): rate for calls, rate in rates.items()}})
+
+    def catch_up(self):
+        """As long as it takes from exec to the end of the run that charges everything,
+        beside the floor's statements, once for each minute."""
+        bench, calls = self.bench, self.bench.sizes.main_calls
+        progress(f"{DOWN_MINUTES} minutes down with {calls:,} calls")
+        ours = ChargedCalls(bench, "down", calls)
+        config = bench.program.config(ours.database.url, JOBS)
+        with bench.program.daemon(config) as daemon:
+            ours.measure(daemon, timed=False)
+        seconds = ours.catch_up(lambda: bench.program.daemon(config), DOWN_MINUTES)
+        run_seconds = ours.runs_seen[-1][0]
+        bench.server.drop("down")
+        floor = Floor(bench, calls)
+        try:
+            floor.measure(timed=False)
+            for _ in range(DOWN_MINUTES):
+                floor.measure()
+        finally:
+            floor.close()
+            bench.server.drop("floor")
+        rival = sum(floor.seconds)
+        return Figure(
+            "catch_up", f"after {DOWN_MINUTES} min down, {calls:,} ongoing: exec to all charged,"
+            " to single statements", f"{seconds:.1f} s", f"{rival:.1f} s", rival / seconds, "-",
+            True, {"seconds": seconds, "run_seconds": run_seconds, "rival_seconds": floor.seconds,
+                   "charges_per_s": calls * DOWN_MINUTES / run_seconds})
+
+    def second(self):
+        """With another instance that stands by and takes a share: on two cores it shows
+        what sharing costs, not what it gains."""
+        self.main()
+        bench, calls = self.bench, self.bench.sizes.main_calls
+        progress(f"charging {calls:,} calls, two instances")
+        shared = ChargedCalls(bench, "shared", calls)
+        config = bench.program.config(shared.database.url, SELDOM)
+        beside = bench.program.config(shared.database.url, SELDOM, instance="second",
+                                      level="debug")
+        with bench.program.daemon(config) as daemon, bench.program.daemon(beside) as helper:
+            shared.measure(daemon, timed=False)
+            for _ in range(bench.sizes.runs):
+                shared.measure(daemon, before_minute=wait_for_a_tick)
+            helped = helper.log.read_text(errors="replace").count(": took a share")
+        bench.server.drop("shared")
+        if helped < bench.sizes.runs:
+            raise Failed(f"the second instance helped in {helped} runs only")
+        rate, alone = shared.rate(), self.results[calls].rate()
+        return Figure("second", f"one run, {calls:,} calls, with a second instance, to one alone",
+                      f"{thousands(rate)} charges/s", f"{thousands(alone)} charges/s",
+                      rate / alone, "-", True,
+                      {"charges_per_s": rate, "rival_charges_per_s": alone,
+                       "run_seconds": [run["seconds"] for run in shared.runs]})
 
     def none_due(self):
         self.main()

@@ -26,12 +26,12 @@ class Program:
         self.redis_url = redis_url
         self.configs = 0
 
-    def config(self, database_url, jobs):
+    def config(self, database_url, jobs, instance="bench", level="warning"):
         """A configuration with these tables under [jobs]; all others are off."""
         names = ("presence_cleanup", "coin_deduction", "call_cleanup", "badge_assignment",
                  "log_rotation")
         lines = [f'[postgres]\nurl = "{database_url}"', f'[redis]\nurl = "{self.redis_url}"',
-                 '[log]\nlevel = "warning"']
+                 f'[log]\nlevel = "{level}"', f'[service]\ninstance = "{instance}"']
         for name in names:
             keys = jobs.get(name, {"enabled": False})
             lines.append(f"[jobs.{name}]")
@@ -71,7 +71,7 @@ class Daemon:
     """Ready when made. Its log goes to a file beside the configuration."""
 
     def __init__(self, program, config):
-        notify_path = str(program.folder / "notify.sock")
+        notify_path = str(pathlib.Path(config).with_suffix(".notify"))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(notify_path)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -5,12 +5,10 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <set>
-#include <span>
 #include <thread>
-#include <tuple>
 
 #include "coin_deduction.sql.hpp"
+#include "due_calls.hpp"
 #include "saathii/base/counted.hpp"
 #include "saathii/jobs/billing.hpp"
 #include "saathii/jobs/call_projection.hpp"
@@ -37,17 +35,6 @@ constexpr std::int64_t max_slices = 256;
 /// The leader looks so often whether the helpers are done.
 constexpr std::chrono::milliseconds between_looks{10};
 
-/// A caller's call. All calls of a caller stay in one batch, because they share
-/// a wallet.
-struct Due {
-  int user_id;
-  int call_id;
-  int listener_id;
-  int caller_waits;    ///< the caller's wait_time when the run began
-  int listener_waits;  ///< the listener's
-};
-using Batch = std::span<const Due>;
-
 struct Totals {
   std::int64_t charged = 0;
   std::int64_t minutes = 0;
@@ -68,51 +55,6 @@ constexpr std::pair<const char*, std::int64_t Totals::*> told_to_leader[] = {
     {"failed", &Totals::failed},   {"warned", &Totals::warned},
     {"unshown", &Totals::unshown}};
 
-/// The longest prefix of `calls` that holds whole callers and at most `size`
-/// calls, but one caller at least.
-std::size_t whole_callers(Batch calls, std::size_t size) {
-  std::size_t end = std::max<std::size_t>(size, 1);
-  if (calls.size() <= end) {
-    return calls.size();
-  }
-  while (end > 0 && calls[end - 1].user_id == calls[end].user_id) {
-    --end;
-  }
-  if (end == 0) {
-    const int first = calls.front().user_id;
-    while (end < calls.size() && calls[end].user_id == first) {
-      ++end;
-    }
-  }
-  return end;
-}
-
-/// Orders callers so that a batch takes a few rows of every page of their
-/// wallets, not all of few: what one batch leaves behind there is room for the
-/// next one's new versions, which then need no entry in any index. Neighbours
-/// stay together, because they share a cache line or two.
-std::uint32_t scattered(int user_id) {
-  return (static_cast<std::uint32_t>(user_id) >> 4U) * 2654435769U;
-}
-
-std::vector<int> ids_of(Batch calls) {
-  std::vector<int> ids;
-  ids.reserve(calls.size());
-  std::ranges::transform(calls, std::back_inserter(ids), &Due::call_id);
-  return ids;
-}
-
-/// What the run has read of it: nearly always it is right, and nobody looks again.
-billing::WaitTimes wait_times_of(Batch calls) {
-  billing::WaitTimes known;
-  known.reserve(calls.size() * 2);
-  for (const auto& due : calls) {
-    known[due.user_id] = due.caller_waits;
-    known[due.listener_id] = due.listener_waits;
-  }
-  return known;
-}
-
 /// The calls whose next started minute the balance does not cover, sorted by id.
 std::vector<int> short_ones(const std::vector<billing::Charged>& calls) {
   std::vector<int> ids;
@@ -123,17 +65,6 @@ std::vector<int> short_ones(const std::vector<billing::Charged>& calls) {
   }
   std::ranges::sort(ids);
   return ids;
-}
-
-/// Leaves those callers' calls one of whose calls is among `call_ids`, sorted.
-void keep_callers(std::vector<Due>& calls, const std::vector<int>& call_ids) {
-  std::set<int> callers;
-  for (const auto& due : calls) {
-    if (std::ranges::binary_search(call_ids, due.call_id)) {
-      callers.insert(due.user_id);
-    }
-  }
-  std::erase_if(calls, [&](const Due& due) { return !callers.contains(due.user_id); });
 }
 
 /// One run: finds the calls that are due and charges them, batch after batch,
@@ -169,7 +100,6 @@ class Run {
   void work_on_shares(postgres::Session& session);
   void await_helpers(postgres::Session& session);
   void work_beside();
-  [[nodiscard]] Batch slice(int number) const;
   [[nodiscard]] Shares::Counts take_counts();
   void remember_failure();
   [[nodiscard]] Batch next_batch();
@@ -225,9 +155,7 @@ void Run::find_due(postgres::Session& session) {
     held_ = row[5].template as<std::int64_t>();
     return 0;
   });
-  std::ranges::sort(due_, {}, [](const Due& due) {
-    return std::tuple(scattered(due.user_id), due.user_id, due.call_id);
-  });
+  scatter(due_);
 }
 
 void Run::offer_shares(postgres::Session& session) {
@@ -243,21 +171,10 @@ void Run::offer_shares(postgres::Session& session) {
   }
 }
 
-/// The callers whose place in the order of scattered() is in this part of all places.
-Batch Run::slice(int number) const {
-  const auto begins_at = [&](std::int64_t each) {
-    const auto first = (each << 32U) / shares_->slices();
-    return std::ranges::lower_bound(due_, first, {}, [](const Due& due) {
-      return static_cast<std::int64_t>(scattered(due.user_id));
-    });
-  };
-  return {begins_at(number), begins_at(std::int64_t{number} + 1)};
-}
-
 void Run::work_on_shares(postgres::Session& session) {
   while (const auto number = shares_->claim(session)) {
     try {
-      work_on(session, slice(*number));
+      work_on(session, slice_of(due_, *number, shares_->slices()));
     } catch (const Unavailable&) {
       throw;  // the claim is worth no more than the session
     } catch (...) {

@@ -7,9 +7,9 @@
 #include <iterator>
 
 #include "saathii/runner/backoff.hpp"
+#include "saathii/runner/job_history.hpp"
 #include "saathii/runner/run_id.hpp"
 #include "saathii/runner/run_log.hpp"
-#include "saathii/runner/worker.hpp"
 
 namespace saathii::runner {
 
@@ -32,22 +32,22 @@ schedule::Outcome outcome_of(Result::Status status, bool timed_out) {
   return timed_out ? schedule::Outcome::timed_out : schedule::Outcome::failed;
 }
 
-schedule::Planner planner_of(const config::Job& job) {
-  return {job.trigger, job.policy, jitter_seed(job.name)};
-}
-
 schedule::WrittenOff skipped(Instant tick, const std::string& reason) {
   return {tick, tick, 1, schedule::Outcome::skipped, reason};
 }
 
 }  // namespace
 
+schedule::Planner JobLoop::planner_of(const config::Job& job) {
+  return {job.trigger, job.policy, jitter_seed(job.name)};
+}
+
 JobLoop::JobLoop(Shared& shared, JobSpec spec, std::optional<Pause> paused)
     : shared_(shared),
       spec_(std::move(spec)),
       planner_(planner_of(spec_.job)),
+      worker_(shared.loop, shared.hard_limit_grace, told_of_worker()),
       timer_(shared.clock.make_timer(shared.loop)),
-      deadline_(shared.loop),
       paused_(std::move(paused)) {}
 
 void JobLoop::arm() {
@@ -500,7 +500,7 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
   for (;; ++request.attempt) {
     run_->attempt = request.attempt;
     const Result result = co_await run_attempt(spec_.work, request);
-    const bool timed_out = stop_reason_ == StopReason::timeout;
+    const bool timed_out = worker_.told_to_stop() == JobWorker::Stop::timeout;
     const bool server_lost = result.status == Result::Status::unavailable && !timed_out;
     record.attempts = request.attempt;
     record.outcome = outcome_of(result.status, timed_out);
@@ -513,7 +513,7 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
     if (result.status == Result::Status::deposed && !deposed()) {
       shared_.deposed();
     }
-    if (stop_reason_ == StopReason::shutdown || deposed()) {
+    if (worker_.told_to_stop() == JobWorker::Stop::shutdown || deposed()) {
       co_return TickEnd::interrupted;
     }
     if (timed_out) {
@@ -540,60 +540,22 @@ asio::awaitable<JobLoop::TickEnd> JobLoop::try_until_done(Request request, Recor
 }
 
 asio::awaitable<Result> JobLoop::run_attempt(const Work& what, const Request& request) {
-  stop_ = std::stop_source{};
-  stop_reason_ = StopReason::none;
-  Request own = request;
-  own.stop = stop_.get_token();
-  running_ = true;
-  start_deadline();
-  // Named, because GCC 12 destroys a temporary in a co_await expression twice.
-  auto attempt = [work = &what, &own]() -> Result {
-    try {
-      return (*work)(own);
-    } catch (const std::exception& error) {
-      return {Result::Status::failed, error.what(), {}};
-    } catch (...) {
-      return {Result::Status::failed, "unknown exception", {}};
-    }
-  };
-  Result result = co_await on_worker(worker_, std::move(attempt));
-  running_ = false;
-  ++deadline_generation_;
-  deadline_.cancel();
-  if (std::exchange(wedged_, false)) {
-    log_released(name(), *run_);
-    tell([&](Observer& observer) { observer.released(name()); });
-  }
+  Result result = co_await worker_.call(what, request, spec_.job.run.timeout);
   shared_.idle.ring();
   co_return result;
 }
 
-void JobLoop::start_deadline() {
-  deadline_.expires_after(spec_.job.run.timeout);
-  deadline_.async_wait([this, generation = ++deadline_generation_](const auto& error) {
-    if (!error && generation == deadline_generation_) {
-      at_deadline();
-    }
-  });
-}
-
-void JobLoop::at_deadline() {
-  if (stop_reason_ == StopReason::none) {
-    stop_reason_ = StopReason::timeout;
-    stop_.request_stop();
-  }
-  deadline_.expires_after(shared_.hard_limit_grace);
-  deadline_.async_wait([this, generation = deadline_generation_](const auto& error) {
-    if (!error && generation == deadline_generation_) {
-      at_hard_limit();
-    }
-  });
-}
-
-void JobLoop::at_hard_limit() {
-  wedged_ = true;
-  log_wedged(name(), *run_, spec_.job.run.timeout + shared_.hard_limit_grace);
-  tell([&](Observer& observer) { observer.wedged(name()); });
+JobWorker::Told JobLoop::told_of_worker() {
+  return {.wedged =
+              [this] {
+                log_wedged(name(), *run_, spec_.job.run.timeout + shared_.hard_limit_grace);
+                tell([&](Observer& observer) { observer.wedged(name()); });
+              },
+          .released =
+              [this] {
+                log_released(name(), *run_);
+                tell([&](Observer& observer) { observer.released(name()); });
+              }};
 }
 
 asio::awaitable<JobLoop::After> JobLoop::wait_to_retry(Duration pause, bool server_lost,
@@ -660,70 +622,7 @@ void JobLoop::tell_changed() {
   tell([&](Observer& observer) { observer.job_changed(name()); });
 }
 
-JobView JobLoop::view() const {
-  const JobSpec& spec = replacement_ ? *replacement_ : spec_;
-  JobView view;
-  view.name = spec.job.name;
-  view.kind = spec.job.kind;
-  view.schedule = spec.job.trigger.describe();
-  view.zone = spec.job.trigger.zone();
-  view.state = wedged_      ? JobView::State::stuck
-               : running_   ? JobView::State::running
-               : run_       ? JobView::State::retrying
-               : !is_ours() ? JobView::State::standby
-                            : JobView::State::waiting;
-  view.paused = paused_;
-  view.run = run_;
-  view.last = last_run_;
-  view.last_success = last_success_;
-  view.armed_at = armed_at_;
-  view.timeout = spec.job.run.timeout;
-  view.success_deadline = is_ours() ? success_deadline(spec.job) : std::nullopt;
-  view.next_run = paused_ || !is_ours() ? std::nullopt : next_run(spec.job);
-  return view;
-}
-
-/// The start of the next tick, which a wait for its jitter may still precede.
-std::optional<Instant> JobLoop::next_run(const config::Job& job) const {
-  // A tick that comes while a run goes on may not run at all.
-  const bool at_rest = !run_ && !replacement_;
-  auto next = job.trigger.next_after(at_rest ? history_.cursor
-                                             : std::max(shared_.clock.now(), history_.cursor));
-  while (next) {
-    const auto offered = history_.offered.span_of(*next);
-    if (!offered) {
-      return planner_of(job).start_of(*next);
-    }
-    next = job.trigger.next_after(offered->last);
-  }
-  return std::nullopt;
-}
-
-/// A tick is given until the one after it, but for at most its time limit, and
-/// then as long again, at most an hour, for what it may have had to wait for.
-std::optional<Instant> JobLoop::success_deadline(const config::Job& job) const {
-  // A moment to come is one of a clock that was ahead.
-  const Instant since =
-      std::min(std::max(last_success_.value_or(armed_at_), wanted_since_), shared_.clock.now());
-  if (job.run.success_deadline > Duration{0}) {
-    return since + job.run.success_deadline;
-  }
-  const auto tick = job.trigger.next_after(since);
-  const auto after = tick ? job.trigger.next_after(*tick) : std::nullopt;
-  if (!tick) {
-    return std::nullopt;
-  }
-  const Duration gap = after ? *after - *tick : job.run.timeout;
-  return *tick + job.policy.jitter + std::min(job.run.timeout, gap) +
-         std::min<Duration>(gap, std::chrono::hours{1});
-}
-
-void JobLoop::break_off() {
-  if (running_ && stop_reason_ == StopReason::none) {
-    stop_reason_ = StopReason::shutdown;
-    stop_.request_stop();
-  }
-}
+void JobLoop::break_off() { worker_.stop(JobWorker::Stop::shutdown); }
 
 void JobLoop::help_wanted() {
   if (!is_ours()) {
@@ -736,15 +635,14 @@ void JobLoop::leadership_changed() {
   if (!is_led()) {
     return;
   }
-  if (deposed() && running_ && stop_reason_ == StopReason::none) {
-    stop_reason_ = StopReason::deposed;
-    stop_.request_stop();
+  if (deposed()) {
+    worker_.stop(JobWorker::Stop::deposed);
   }
   timer_->poke();
 }
 
 void JobLoop::leave_behind() const {
-  if (running_ && run_) {
+  if (worker_.busy() && run_) {
     log_left_behind(name(), *run_);
   }
 }
@@ -758,40 +656,6 @@ void JobLoop::server_up() {
 
 Duration JobLoop::elapsed_since(SteadyTime began) const {
   return std::chrono::duration_cast<Duration>(shared_.clock.steady_now() - began);
-}
-
-std::uint64_t jitter_seed(std::string_view job) {
-  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
-  for (const char letter : job) {
-    hash = (hash ^ static_cast<unsigned char>(letter)) * 1099511628211U;
-  }
-  return hash;
-}
-
-schedule::History join_histories(const Past& past, Instant armed_at,
-                                 const schedule::History& present,
-                                 const schedule::Trigger& trigger) {
-  schedule::History joined =
-      schedule::resume(past.last_tick, past.offered_ahead, trigger, armed_at);
-  for (const auto& span : present.offered.spans) {
-    joined.offered.add(span, trigger);
-  }
-  const auto first = trigger.next_after(armed_at);
-  const auto last = trigger.latest_at(present.cursor);
-  if (first && last && *first <= *last) {
-    joined.offered.add({*first, *last}, trigger);
-  }
-  return joined;
-}
-
-schedule::History join_earlier(const Past& past, Instant asked_at, schedule::History present,
-                               const schedule::Trigger& trigger) {
-  const auto earlier = schedule::resume(past.last_tick, past.offered_ahead, trigger, asked_at);
-  for (const auto& span : earlier.offered.spans) {
-    present.offered.add(span, trigger);
-  }
-  present.known_from = earlier.known_from;
-  return present;
 }
 
 }  // namespace saathii::runner

@@ -1,3 +1,4 @@
+#include "saathii/runner/job_history.hpp"
 #include "support.hpp"
 
 namespace saathii::runner::test {

@@ -2,18 +2,16 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "saathii/runner/bell.hpp"
 #include "saathii/runner/clock.hpp"
 #include "saathii/runner/job_view.hpp"
+#include "saathii/runner/job_worker.hpp"
 #include "saathii/runner/ledger_keeper.hpp"
 #include "saathii/runner/observer.hpp"
 #include "saathii/runner/types.hpp"
@@ -91,13 +89,12 @@ class JobLoop {
 
   [[nodiscard]] const std::string& name() const noexcept { return spec_.job.name; }
   /// A worker is busy with the job.
-  [[nodiscard]] bool running() const noexcept { return running_; }
+  [[nodiscard]] bool running() const noexcept { return worker_.busy(); }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
 
  private:
   enum class TickEnd { finished, gave_way, interrupted };
   enum class After { retry, next_tick, stopping };
-  enum class StopReason { none, timeout, shutdown, deposed };
 
   boost::asio::awaitable<TickEnd> run_tick(Request request, bool is_tick);
   boost::asio::awaitable<Result> run_attempt(const Work& what, const Request& request);
@@ -113,9 +110,8 @@ class JobLoop {
   [[nodiscard]] static std::vector<schedule::WrittenOff> take_newer_than_due(schedule::Plan& plan);
   void write_off(const std::vector<schedule::WrittenOff>& ticks, bool oldest);
   void finish(Record record, const Result& result, SteadyTime began);
-  void start_deadline();
-  void at_deadline();
-  void at_hard_limit();
+  [[nodiscard]] JobWorker::Told told_of_worker();
+  [[nodiscard]] static schedule::Planner planner_of(const config::Job& job);
   [[nodiscard]] Duration elapsed_since(SteadyTime began) const;
   [[nodiscard]] Instant next_due_after(Instant tick) const;
   boost::asio::awaitable<TickEnd> run_due(std::vector<Instant> due,
@@ -158,10 +154,8 @@ class JobLoop {
   Shared& shared_;
   JobSpec spec_;
   schedule::Planner planner_;
-  boost::asio::thread_pool worker_{1};
+  JobWorker worker_;
   std::unique_ptr<WallTimer> timer_;
-  boost::asio::steady_timer deadline_;
-  std::uint64_t deadline_generation_ = 0;
   schedule::History history_;
   Instant armed_at_;
   std::int64_t term_ = 0;            ///< of leadership, when armed; 0: a job of each host
@@ -169,10 +163,6 @@ class JobLoop {
   std::optional<Instant> asked_at_;  ///< while the past is asked for or not yet joined
   std::optional<Past> past_;         ///< answered, not yet joined
   bool resumed_ = false;             ///< the past before the start is accounted for
-  std::stop_source stop_;
-  StopReason stop_reason_ = StopReason::none;
-  bool running_ = false;
-  bool wedged_ = false;
   bool finished_ = false;
   bool waiting_to_retry_ = false;
   bool server_up_ = false;
@@ -190,20 +180,5 @@ class JobLoop {
   std::optional<Instant> last_success_;
   Instant wanted_since_ = Instant::min();  ///< resumed, or given its schedule, then
 };
-
-/// The same number on every host and in every build: it spreads jitter.
-[[nodiscard]] std::uint64_t jitter_seed(std::string_view job);
-
-/// History in which the ticks up to `armed_at` are still to be accounted for as
-/// `past` says, and those since then are settled as `present` says.
-[[nodiscard]] schedule::History join_histories(const Past& past, Instant armed_at,
-                                               const schedule::History& present,
-                                               const schedule::Trigger& trigger);
-
-/// `present` after the clock was set back to before what it knew: what was
-/// offered there, as `past` says, is not due again.
-[[nodiscard]] schedule::History join_earlier(const Past& past, Instant asked_at,
-                                             schedule::History present,
-                                             const schedule::Trigger& trigger);
 
 }  // namespace saathii::runner
