@@ -32,6 +32,8 @@ from world import FAKETIME, GRACE_S, MINUTE_S, RATES, STALE_S, World  # noqa: E4
 
 
 SHOWN_VIOLATIONS = 20
+# As long as anything takes to be written down; the daemons are at rest.
+AUDIT_GRACE_S = 20
 
 
 def parse_arguments(arguments):
@@ -64,6 +66,17 @@ def options():
                    overrun_grace=seconds(GRACE_S), timezone="Asia/Kolkata")
 
 
+def audited(world):
+    """What the program that operators have says is wrong, as sentences."""
+    code, report, errors = world.audit("--json=short", "--grace", f"{AUDIT_GRACE_S}s")
+    if code == 0:
+        return []
+    if code != 1:
+        return [f"it ended with {code}: {errors.strip()}"]
+    return [json.dumps(each) for each in json.loads(report)["invariants"]
+            if each["result"] == "violated"]
+
+
 def check(world, watch=None, clocks_were_right=True):
     """What is wrong, as (what was to hold, sentences), and the tables that were looked at."""
     connection = world.connect()
@@ -73,6 +86,7 @@ def check(world, watch=None, clocks_were_right=True):
     others = [("leadership", leadership.violations(connection, clocks_were_right))]
     if watch is not None:
         others.append(("Redis never ahead", list(watch.violations)))
+    others.append(("saathiictl audit", audited(world)))
     if leadership.second_charge_is_possible(connection):
         others.append(("invariant 1", ["the ledger takes a second charge of a (call, minute)"]))
     connection.close()

@@ -17,13 +17,14 @@ import redis
 from people import People
 from platform_api import PlatformApi, Refused
 from proxy import Proxy
-from support import PROGRAM, SOURCE, Postgres, Redis, environment, wait_until
+from support import CONTROL_PROGRAM, PROGRAM, SOURCE, Postgres, Redis, environment, wait_until
 
 DISK_BYTES = 700 * 1024 * 1024
 MINUTE_S = 3
 STALE_S = 60
 GRACE_S = 10
 LEASE_S = 2
+AUDIT_PATIENCE_S = 120
 RATES = {"audio": 10, "video": 60}
 
 CONFIG = """
@@ -188,6 +189,9 @@ class World:
         self.migrate()
         self.people = People(self.api, seed, live_calls)
         self.people.prepare()
+        code, _, errors = self.audit("--baseline", "--yes")
+        if code != 0:
+            raise RuntimeError(f"no baseline for the audit: {errors}")
         for number in range(1, daemons + 1):
             self.instances.append(self.make_instance(self, number))
         self.people.start()
@@ -216,6 +220,14 @@ class World:
         subprocess.run([PROGRAM, "--config", str(config), "--migrate"], check=True,
                        env=environment(), stdout=subprocess.DEVNULL)
         self.postgres.query((SOURCE / "deploy/saathiid-role.sql").read_text(), "torture")
+
+    def audit(self, *words):
+        """What `saathiictl audit` says, as the exit code, its report in JSON and its errors."""
+        done = subprocess.run(
+            [CONTROL_PROGRAM, "audit", "--config", str(self.folder / "owner.toml"), *words],
+            check=False, text=True, capture_output=True, stdin=subprocess.DEVNULL,
+            timeout=AUDIT_PATIENCE_S, env=environment())
+        return done.returncode, done.stdout, done.stderr
 
     def api(self):
         """A connection of the platform's own, past every proxy."""
