@@ -140,6 +140,7 @@ void find_credentials(const Environment& environment, Config& config) {
   if (!folder || folder->empty()) return;
   config.postgres.password.credential = *folder + "/postgres.password";
   config.redis.password.credential = *folder + "/redis.password";
+  config.redis.sentinel_password.credential = *folder + "/sentinel.password";
   config.alerts.mail.password.credential = *folder + "/smtp.password";
   config.alerts.webhook.token.credential = *folder + "/webhook.token";
 }

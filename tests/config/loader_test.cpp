@@ -324,6 +324,7 @@ TEST_CASE("passwords may lie in files, or be handed over by the service manager"
   CHECK(handed_over.postgres.password.file.empty());
   CHECK(handed_over.postgres.password.credential == "/run/cred/s/postgres.password");
   CHECK(handed_over.redis.password.credential == "/run/cred/s/redis.password");
+  CHECK(handed_over.redis.sentinel_password.credential == "/run/cred/s/sentinel.password");
   CHECK(config::print(handed_over, kinds()).find("/run/cred") == std::string::npos);
 
   const auto sentinels = read(
