@@ -316,6 +316,20 @@ bool is_shown(std::string_view name) {
   return contains(split_words({libpq_words, redis_words, sentinel_words}), name);
 }
 
+bool is_known(std::string_view name) {
+  return is_shown(name) ||
+         contains(split_words({libpq_secrets, redis_secrets, sentinel_secrets}), name);
+}
+
+/// What says the same, where a '/' that stood before it is masked.
+std::string without_at(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    c == '@' ? text += "%40" : text += c;
+  }
+  return text;
+}
+
 }  // namespace
 
 std::optional<RedisAddress> parse_redis_url(std::string_view url, std::string& error) {
@@ -465,9 +479,10 @@ std::string mask_url(std::string_view url) {
   for (const auto& [name, value] : pieces->query) {
     masked += separator;
     separator = '&';
-    masked += name;
+    // What is no parameter's name may be a piece of a password that holds an '&'.
+    masked += is_known(name) ? name : "***";
     masked += '=';
-    masked += is_shown(name) ? value : "***";
+    masked += is_shown(name) ? without_at(value) : "***";
   }
   return masked;
 }

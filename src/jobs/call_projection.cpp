@@ -203,7 +203,7 @@ void CallProjection::ended(postgres::Session& session, const std::vector<billing
   });
 }
 
-void CallProjection::repair(postgres::Session& session) {
+void CallProjection::repair(postgres::Session& session, Duration review_every) {
   const auto outages = session.server().outages();
   const auto instances = session.autocommit([&](auto& each) {
     return session.exec(each, sql::call_projection::living_instances)[0][0]
@@ -211,12 +211,15 @@ void CallProjection::repair(postgres::Session& session) {
   });
   const bool is_doubtful = outages != memory_.outages_of_postgres || term_ != memory_.term ||
                            instances != memory_.instances;
-  if ((is_doubtful || !is_marked()) && write_ongoing(session) && remove_strangers(session) &&
-      send({{"SET", marker_key, to_iso8601(moment_)}}).has_value()) {
-    repaired_generation_ = client_.generation();
-    memory_.outages_of_postgres = outages;
-    memory_.term = term_;
-    memory_.instances = instances;
+  if (is_doubtful || !is_marked()) {
+    if (write_ongoing(session) && remove_strangers(session) && mark()) {
+      repaired_generation_ = client_.generation();
+      memory_.outages_of_postgres = outages;
+      memory_.term = term_;
+      memory_.instances = instances;
+    }
+  } else if (moment_ < memory_.reviewed_at || moment_ - memory_.reviewed_at >= review_every) {
+    static_cast<void>(remove_strangers(session) && mark());
   }
   is_whole_ = true;
   memory_.repaired_generation = repaired_generation_;
@@ -379,6 +382,14 @@ bool CallProjection::remove_strangers(postgres::Session& session) {
     }
   }
   return complete();
+}
+
+bool CallProjection::mark() {
+  if (!send({{"SET", marker_key, to_iso8601(moment_)}})) {
+    return false;
+  }
+  memory_.reviewed_at = moment_;
+  return true;
 }
 
 bool CallProjection::is_marked() {

@@ -28,6 +28,9 @@ namespace {
 /// Beyond so many callers that cannot be charged alone, the fault is not theirs.
 constexpr int max_failed_callers = 20;
 
+/// So often Redis is searched for calls that are no longer there.
+constexpr int minutes_between_reviews = 10;
+
 /// Of a run that other instances take a share of, for each session that works on it:
 /// more than one, so that who is slow holds up little.
 constexpr std::int64_t slices_per_session = 4;
@@ -407,7 +410,7 @@ void Run::count(const std::vector<billing::Charged>& calls) {
 }
 
 void Run::finish(postgres::Session& session) {
-  projection_.repair(session);
+  projection_.repair(session, minutes_between_reviews * tariff_.minutes.latest());
   memory_.sweep(moment_);
 }
 

@@ -131,9 +131,8 @@ int schema_version(Pool& pool, const std::stop_token& stop) {
 std::vector<std::string> migrate(Pool& pool, const std::stop_token& stop) {
   const MigrationSession lease(pool, stop);
   std::vector<std::string> done;
+  lease->lift_limits();
   lease->autocommit([&](auto& session) {
-    session.exec("SET statement_timeout = 0");
-    session.exec("SET lock_timeout = 0");
     take_migration_lock(session, stop);
     return 0;
   });

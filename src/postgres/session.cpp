@@ -254,6 +254,12 @@ void Session::require_term(pqxx::transaction_base& transaction) {
   }
 }
 
+void Session::lift_limits() {
+  autocommit(
+      [](auto& each) { return each.exec("SET statement_timeout = 0; SET lock_timeout = 0"); });
+  has_limits_ = false;
+}
+
 void Session::listen(const char* channel) {
   autocommit([&](auto& each) { return each.exec(fmt::format("LISTEN {}", channel)); });
 }

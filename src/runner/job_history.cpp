@@ -8,12 +8,12 @@ schedule::History join_histories(const Past& past, Instant armed_at,
   schedule::History joined =
       schedule::resume(past.last_tick, past.offered_ahead, trigger, armed_at);
   for (const auto& span : present.offered.spans) {
-    joined.offered.add(span, trigger);
+    joined.offer(span, trigger);
   }
   const auto first = trigger.next_after(armed_at);
   const auto last = trigger.latest_at(present.cursor);
   if (first && last && *first <= *last) {
-    joined.offered.add({*first, *last}, trigger);
+    joined.offer({*first, *last}, trigger);
   }
   return joined;
 }
@@ -22,7 +22,7 @@ schedule::History join_earlier(const Past& past, Instant asked_at, schedule::His
                                const schedule::Trigger& trigger) {
   const auto earlier = schedule::resume(past.last_tick, past.offered_ahead, trigger, asked_at);
   for (const auto& span : earlier.offered.spans) {
-    present.offered.add(span, trigger);
+    present.offer(span, trigger);
   }
   present.known_from = earlier.known_from;
   return present;

@@ -61,7 +61,7 @@ std::optional<Offered::Span> Offered::span_of(Instant tick) const {
   return *std::prev(after);
 }
 
-void Offered::add(Span span, const Trigger& trigger) {
+void Offered::add(Span span, const Trigger& trigger, Instant settled) {
   auto at = std::lower_bound(spans.begin(), spans.end(), span.first,
                              [](const Span& other, Instant tick) { return other.last < tick; });
   while (at != spans.end() && at->first <= span.last) {
@@ -76,12 +76,15 @@ void Offered::add(Span span, const Trigger& trigger) {
     std::prev(at)->last = span.last;
     return;
   }
-  at = spans.insert(at, span);
-  if (spans.size() > max_spans) {
-    // Not across the new span's end: beyond it ticks may still be to come.
-    const auto oldest = at == spans.begin() ? std::next(at) : spans.begin();
-    oldest->last = std::next(oldest)->last;
-    spans.erase(std::next(oldest));
+  spans.insert(at, span);
+  if (spans.size() <= max_spans) {
+    return;
+  }
+  if (spans[1].first <= settled) {
+    spans[0].last = spans[1].last;
+    spans.erase(std::next(spans.begin()));
+  } else {
+    spans.pop_back();
   }
 }
 
@@ -92,10 +95,10 @@ History resume(std::optional<Instant> last_tick, const std::vector<Instant>& off
   if (last_tick) {
     history.cursor = std::min(*last_tick, now);
     history.known_from = history.cursor;
-    history.offered.add(*last_tick, trigger);
+    history.offer(*last_tick, trigger);
   }
   for (const Instant tick : offered_ahead) {
-    history.offered.add(tick, trigger);
+    history.offer(tick, trigger);
   }
   return history;
 }
@@ -172,10 +175,10 @@ void Planner::plan_overlapped(const Late& late, Instant busy_since, Plan& plan) 
   for (const Stretch& stretch : late.summed) {
     plan.written_off.push_back(
         {stretch.first, stretch.last, stretch.ticks, Outcome::skipped, reason, details});
-    plan.history.offered.add({stretch.first, stretch.last}, trigger_);
+    plan.history.offer({stretch.first, stretch.last}, trigger_);
   }
   for (const Instant tick : late.listed) {
-    plan.history.offered.add(tick, trigger_);
+    plan.history.offer(tick, trigger_);
     if (queue && tick == late.listed.back()) {
       plan.due.push_back(tick);
     } else {
@@ -198,7 +201,7 @@ void Planner::plan_late(const Late& late, Instant now, Plan& plan) const {
   std::reverse(due.begin(), due.end());
   plan.due.insert(plan.due.begin(), due.begin(), due.end());
   for (const Instant tick : due) {
-    plan.history.offered.add(tick, trigger_);
+    plan.history.offer(tick, trigger_);
   }
 
   std::vector<WrittenOff> rows;
@@ -266,11 +269,11 @@ Plan Planner::look(History history, Instant now, std::optional<Instant> busy_sin
   const auto limit = static_cast<std::size_t>(busy_since ? max_listed_ticks / 2 : max_listed_ticks);
   const Late overlapped = late_ticks(plan.history.offered, busy_from, until, limit);
   const Late late = late_ticks(plan.history.offered, after, busy_from, limit);
+  plan.history.cursor = until;
   if (busy_since) {
     plan_overlapped(overlapped, *busy_since, plan);
   }
   plan_late(late, now, plan);
-  plan.history.cursor = until;
   return plan;
 }
 

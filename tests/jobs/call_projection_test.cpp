@@ -151,6 +151,22 @@ TEST_CASE(
   CHECK(calls.has(999999));
 }
 
+TEST_CASE("the hash of a call that went with its user goes within ten minutes") {
+  Projected calls;
+  const int call = calls.start(calls.user(1000), calls.user(0), -10);
+  calls.deduct(0);
+  const std::string gone = "call:999999";
+  calls.ask({"HSET", gone, "coins_spent", "10"});
+  calls.deduct(599);
+  CHECK(calls.has(999999));
+  calls.deduct(600);
+  CHECK_FALSE(calls.has(999999));
+  CHECK(calls.has(call));
+  calls.ask({"HSET", gone, "coins_spent", "10"});
+  calls.deduct(660);
+  CHECK(calls.has(999999));
+}
+
 TEST_CASE("a low balance is published once, when the coming minute is the last") {
   Projected calls;
   const int caller = calls.user(40);

@@ -203,6 +203,17 @@ TEST_CASE("a session whose server owes an answer for too long is broken, no othe
   CHECK(backend_of(other) == kept);
 }
 
+TEST_CASE("a session whose limits are lifted may take its time") {
+  Database db;
+  Pool pool(db.settings(1), db.state);
+  const auto lease = pool.lease({});
+  lease->lift_limits();
+  CHECK(lease->autocommit([&](auto& each) {
+    pool.interrupt_stuck(-db.settings(1).statement_timeout);
+    return each.exec("SHOW statement_timeout")[0][0].template as<std::string>();
+  }) == "0");
+}
+
 TEST_CASE("a stop after the last statement spoils the session for nobody") {
   Database db;
   Pool pool(db.settings(1), db.state);

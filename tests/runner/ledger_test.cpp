@@ -302,7 +302,7 @@ TEST_CASE("the past and the present are joined without counting a tick twice") {
   const schedule::Trigger trigger{schedule::Every{1min}, tz::locate_zone("UTC")};
   schedule::History present;
   present.cursor = noon + 5min + 20s;
-  present.offered.add(noon + 3min, trigger);
+  present.offer(noon + 3min, trigger);
   const auto joined =
       join_histories(Past{noon - 10min, {noon + 7min}}, noon + 30s, present, trigger);
   CHECK(joined.cursor == noon - 10min);

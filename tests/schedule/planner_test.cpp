@@ -278,7 +278,7 @@ TEST_CASE("years of ticks are summed up, all of them counted") {
 TEST_CASE("a sum does not reach across ticks that ran") {
   const Planner planner(every(1s), Policy{}, 1);
   History history = since(noon - 24h);
-  history.offered.add(noon - 12h, planner.trigger());
+  history.offer(noon - 12h, planner.trigger());
   const Plan plan = planner.look(history, noon);
   REQUIRE(plan.written_off.size() == static_cast<std::size_t>(max_listed_ticks) + 1);
   CHECK(plan.written_off[0].first == noon - 24h + 1s);
@@ -288,9 +288,10 @@ TEST_CASE("a sum does not reach across ticks that ran") {
 
 TEST_CASE("offered ticks in a row are one span") {
   const Trigger trigger = every(1min);
-  Offered offered;
+  History history;
+  const Offered& offered = history.offered;
   for (const int minute : {5, 1, 3, 2, 4}) {
-    offered.add(noon + std::chrono::minutes{minute}, trigger);
+    history.offer(noon + std::chrono::minutes{minute}, trigger);
   }
   REQUIRE(offered.spans.size() == 1);
   CHECK(offered.spans[0].first == noon + 1min);
@@ -299,32 +300,52 @@ TEST_CASE("offered ticks in a row are one span") {
   CHECK(offered.contains(noon + 1min));
   CHECK(offered.contains(noon + 5min));
   CHECK_FALSE(offered.contains(noon + 6min));
-  offered.add(noon + 8min, trigger);
-  offered.add(noon - 8min, trigger);
+  history.offer(noon + 8min, trigger);
+  history.offer(noon - 8min, trigger);
   CHECK(offered.spans.size() == 3);
-  offered.add({noon - 10min, noon + 7min}, trigger);
+  history.offer({noon - 10min, noon + 7min}, trigger);
   REQUIRE(offered.spans.size() == 1);
   CHECK(offered.spans[0].first == noon - 10min);
   CHECK(offered.spans[0].last == noon + 8min);
-  offered.add(noon, trigger);
+  history.offer(noon, trigger);
   CHECK(offered.spans.size() == 1);
 }
 
-TEST_CASE("spans are bounded: the two oldest are joined") {
+TEST_CASE("spans are bounded: the two oldest are joined, where all between them is settled") {
   const Trigger trigger = every(1min);
-  Offered offered;
+  History history;
+  const Offered& offered = history.offered;
   for (int i = 0; i < 1000; ++i) {
-    offered.add(noon + std::chrono::minutes{2 * i}, trigger);
+    history.cursor = noon + std::chrono::minutes{2 * i};
+    history.offer(history.cursor, trigger);
     CHECK(offered.spans.size() <= Offered::max_spans);
   }
   for (int i = 0; i < 1000; ++i) {
     CHECK(offered.contains(noon + std::chrono::minutes{2 * i}));
   }
   CHECK_FALSE(offered.contains(noon + 1997min));
-  // A new oldest one is not joined to what comes after it.
-  offered.add(noon - 24h, trigger);
+  // The clock is set back: nothing in between is settled now.
+  history.cursor = noon - 24h;
+  history.offer(noon - 24h, trigger);
   CHECK(offered.spans.size() == Offered::max_spans);
+  CHECK(offered.contains(noon - 24h));
   CHECK_FALSE(offered.contains(noon - 23h));
+  CHECK_FALSE(offered.contains(noon + 1998min));
+}
+
+TEST_CASE("a clock far behind what ran, and set right, leaves no tick in between unheard") {
+  const Planner planner{every(1s), {.coalesce = true}, 0};
+  // Runs under a clock that was days ahead, with a gap after each.
+  std::vector<Instant> ahead;
+  for (int i = 0; i < 1000; ++i) {
+    ahead.push_back(noon + std::chrono::hours{24} + std::chrono::seconds{2 * i});
+  }
+  ahead.insert(ahead.begin(), noon - 1h);
+  const Instant behind = noon - std::chrono::hours{72};
+  Plan plan = planner.look(resume(behind - 1h, ahead, planner.trigger(), behind), behind);
+  plan = planner.look(plan.history, noon + 1ms);
+  CHECK(plan.due == std::vector{noon});
+  CHECK(plan.wake == noon + 1s);
 }
 
 TEST_CASE("a history is resumed from the run ledger") {

@@ -1,6 +1,7 @@
 """The stage of a campaign: servers, daemons that are started again like a service,
 a proxy between each daemon and each server, and the platform's API."""
 
+import datetime
 import glob
 import os
 import pathlib
@@ -289,9 +290,18 @@ class World:
                     and runs.get("presence_cleanup", 0) >= 1)
 
         wait_until("the jobs to have done what is due", settled)
+        if not halt:
+            # A deleted user's call leaves its hash behind, which is looked for now and then.
+            wait_until("Redis to have been searched", lambda: self.searched_since(began))
         if halt:
             for instance in self.instances:
                 instance.halt()
+
+    def searched_since(self, moment):
+        client = self.redis_client()
+        text = client.get("saathiid:calls_projected_at")
+        client.close()
+        return text is not None and datetime.datetime.fromisoformat(text) > moment
 
     def end_calls(self):
         api = self.api()

@@ -29,6 +29,7 @@ class CallProjection {
     /// primary may lack the last commits, and Redis shows them still.
     std::uint64_t outages_of_postgres = 0;
     std::int64_t term = 0;  ///< of leadership: another instance led between two
+    Instant reviewed_at;    ///< when strangers were looked for
     std::string instances;  ///< that there were: one that died may have shown half of something
   };
 
@@ -58,8 +59,9 @@ class CallProjection {
   /// Rewrites every ongoing call's hash and removes all others, if Redis may
   /// lack something since the last repair: a new connection, its marker key is
   /// gone, a run broke off, PostgreSQL was away, another instance led, came or went.
-  /// Call it after the run's charges.
-  void repair(postgres::Session& session);
+  /// Else, once every `review_every`, only removes the others: those of calls that the
+  /// API has deleted with a user. Call it after the run's charges.
+  void repair(postgres::Session& session, Duration review_every = Duration::max());
   /// Redis may lack what somebody else charged: repair() looks through it all.
   void doubt();
   /// Instead of repair(), by who took a share of another's run: all is shown.
@@ -84,6 +86,8 @@ class CallProjection {
   bool write(postgres::Session& session, std::vector<billing::Call> calls);
   bool write_ongoing(postgres::Session& session);
   bool remove_strangers(postgres::Session& session);
+  /// Notes in Redis that what it holds was looked through.
+  [[nodiscard]] bool mark();
   [[nodiscard]] bool is_marked();
 
   mutable std::mutex mutex_;

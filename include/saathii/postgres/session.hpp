@@ -84,6 +84,9 @@ class Session {
     return exec_prepared(transaction, statement.name, args...);
   }
 
+  /// From now on its statements and waits for locks may take as long as they need.
+  void lift_limits();
+
   /// Has the server tell of notifications on this channel from now on.
   void listen(const char* channel);
   /// Until such a notification or the server's farewell has come, `wake` can be
@@ -120,7 +123,7 @@ class Session {
   };
 
   void note_progress() const noexcept {
-    waiting_since_ = std::chrono::steady_clock::now().time_since_epoch().count();
+    waiting_since_ = has_limits_ ? std::chrono::steady_clock::now().time_since_epoch().count() : 0;
   }
   void set_up();
 
@@ -154,6 +157,7 @@ class Session {
   const config::Postgres settings_;
   bool is_set_up_ = false;
   bool broken_ = false;
+  bool has_limits_ = true;
   std::int64_t term_ = 0;
   mutable std::atomic<std::int64_t> waiting_since_ = 0;  ///< steady, in its ticks; 0: it does not
   std::set<std::string_view> prepared_;

@@ -55,22 +55,23 @@ struct Policy {
 
 /// Ticks that were offered to the job or skipped, as closed intervals
 /// [first, last] within which every tick of the trigger was: none of them is due
-/// again. Sorted, disjoint, at most `max_spans`: beyond that the two oldest are
-/// joined, and the ticks between them, which had been written off, stay so.
+/// again. Sorted, disjoint, at most `max_spans`. Beyond that the two oldest are
+/// joined, if the ticks between them have their outcome: those had been written off,
+/// and stay so. Else, under a clock that was set back, what is farthest ahead is
+/// forgotten: to run twice is better than to be silent until then.
 struct Offered {
   struct Span {
     Instant first;
     Instant last;
   };
-  static constexpr std::size_t max_spans = 64;
+  static constexpr std::size_t max_spans = 256;
   std::vector<Span> spans;
 
   /// The span that holds `tick`, if one does.
   [[nodiscard]] std::optional<Span> span_of(Instant tick) const;
   [[nodiscard]] bool contains(Instant tick) const { return span_of(tick).has_value(); }
-  void add(Instant tick, const Trigger& trigger) { add(Span{tick, tick}, trigger); }
-  /// Every tick in `span` was offered.
-  void add(Span span, const Trigger& trigger);
+  /// Every tick in `span` was offered; every one up to `settled` has its outcome.
+  void add(Span span, const Trigger& trigger, Instant settled);
 };
 
 /// What the planner must remember of a job between two looks.
@@ -82,6 +83,10 @@ struct History {
   /// What was offered before it is not known here, only to the run ledger: a
   /// history that was resumed does not reach further back.
   Instant known_from = Instant::min();
+
+  /// Every tick in `span` was offered.
+  void offer(Offered::Span span, const Trigger& trigger) { offered.add(span, trigger, cursor); }
+  void offer(Instant tick, const Trigger& trigger) { offer({tick, tick}, trigger); }
 };
 
 /// The history after a restart, from what the run ledger holds: the latest tick
