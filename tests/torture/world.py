@@ -290,9 +290,8 @@ class World:
                     and runs.get("presence_cleanup", 0) >= 1)
 
         wait_until("the jobs to have done what is due", settled)
-        if not halt:
-            # A deleted user's call leaves its hash behind, which is looked for now and then.
-            wait_until("Redis to have been searched", lambda: self.searched_since(began))
+        # A deleted user's call leaves its hash behind, which is looked for now and then.
+        wait_until("Redis to have been searched", lambda: self.searched_since(began))
         if halt:
             for instance in self.instances:
                 instance.halt()
