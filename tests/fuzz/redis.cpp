@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -67,6 +68,9 @@ class Server {
   void serve() {
     for (;;) {
       const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (client < 0 && errno == EINTR) {
+        continue;  // libFuzzer's alarm came to this thread
+      }
       if (client < 0) {
         return;
       }
