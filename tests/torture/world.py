@@ -53,6 +53,7 @@ retry_backoff = "100ms"
 retry_backoff_cap = "500ms"
 [jobs.presence_cleanup]
 every = "2s"
+busy_grace = "10s"
 [jobs.call_cleanup]
 every = "3s"
 timeout = "8s"
