@@ -1,6 +1,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -23,6 +24,7 @@
 #include "saathii/jobs/job.hpp"
 #include "saathii/log/log.hpp"
 #include "saathii/postgres/election.hpp"
+#include "saathii/postgres/inquiry.hpp"
 #include "saathii/postgres/run_ledger.hpp"
 #include "saathii/runner/run_id.hpp"
 #include "saathii/runner/runner.hpp"
@@ -66,6 +68,8 @@ int serve(const config::Config& config, const std::string& file, ServerState& po
   // Who only looks must not take the jobs' sessions: max_sessions may be 1.
   config::Postgres for_inquiries = config.postgres;
   for_inquiries.max_sessions = 1;
+  for_inquiries.statement_timeout =
+      std::max<Duration>(for_inquiries.statement_timeout, postgres::inquiry_patience);
   postgres::Pool inquiry_pool{std::move(for_inquiries), postgres_state};
   postgres::RunLedger ledger{pool, config.service};
   systemd::Notifier notifier;

@@ -212,14 +212,15 @@ void CallProjection::repair(postgres::Session& session, Duration review_every) {
   const bool is_doubtful = outages != memory_.outages_of_postgres || term_ != memory_.term ||
                            instances != memory_.instances;
   if (is_doubtful || !is_marked()) {
-    if (write_ongoing(session) && remove_strangers(session) && mark()) {
+    if (write_ongoing(session) && remove_strangers(session) && mark(Marker::set)) {
       repaired_generation_ = client_.generation();
       memory_.outages_of_postgres = outages;
       memory_.term = term_;
       memory_.instances = instances;
     }
   } else if (moment_ < memory_.reviewed_at || moment_ - memory_.reviewed_at >= review_every) {
-    static_cast<void>(remove_strangers(session) && mark());
+    // Whoever removed the marker meanwhile wants more than that.
+    static_cast<void>(remove_strangers(session) && mark(Marker::renew));
   }
   is_whole_ = true;
   memory_.repaired_generation = repaired_generation_;
@@ -384,8 +385,13 @@ bool CallProjection::remove_strangers(postgres::Session& session) {
   return complete();
 }
 
-bool CallProjection::mark() {
-  if (!send({{"SET", marker_key, to_iso8601(moment_)}})) {
+bool CallProjection::mark(Marker how) {
+  redis::Command command = {"SET", marker_key, to_iso8601(moment_)};
+  if (how == Marker::renew) {
+    command.emplace_back("XX");
+  }
+  const auto replies = send({command});
+  if (!replies || replies->front().kind == redis::Reply::Kind::nil) {
     return false;
   }
   memory_.reviewed_at = moment_;

@@ -30,6 +30,7 @@ constexpr int max_failed_callers = 20;
 
 /// So often Redis is searched for calls that are no longer there.
 constexpr int minutes_between_reviews = 10;
+constexpr Duration least_between_reviews = std::chrono::seconds{30};
 
 /// Of a run that other instances take a share of, for each session that works on it:
 /// more than one, so that who is slow holds up little.
@@ -94,13 +95,14 @@ class Run {
   }
   void charge_all(postgres::Session& session);
   void finish(postgres::Session& session);
-  void finish_share();
+  Report finish_share();
   [[nodiscard]] Report report() const;
 
  private:
   void work(postgres::Session& session);
   void work_on(postgres::Session& session, Batch calls);
   void work_on_shares(postgres::Session& session);
+  void give_back(postgres::Session& session, int slice);
   void await_helpers(postgres::Session& session);
   void work_beside();
   [[nodiscard]] Shares::Counts take_counts();
@@ -126,6 +128,7 @@ class Run {
   mutable std::mutex mutex_;  ///< guards what follows, while several sessions work
   std::size_t next_ = 0;
   Totals totals_;
+  std::int64_t charged_for_leader_ = 0;
   std::int64_t warned_told_ = 0;  ///< a helper's warnings that the leader knows of
   std::exception_ptr failure_;
 };
@@ -180,11 +183,22 @@ void Run::work_on_shares(postgres::Session& session) {
       work_on(session, slice_of(due_, *number, shares_->slices()));
     } catch (const Unavailable&) {
       throw;  // the claim is worth no more than the session
+    } catch (const Stopped&) {
+      throw;  // which breaks the session, too
     } catch (...) {
-      shares_->give_back(session, *number, take_counts());
+      give_back(session, *number);
       throw;
     }
     shares_->finish(session, *number, take_counts());
+  }
+}
+
+/// What went wrong is what counts, not that this could not be told either.
+void Run::give_back(postgres::Session& session, int slice) {
+  try {
+    shares_->give_back(session, slice, take_counts());
+  } catch (const std::exception&) {
+    // Its claim runs out.
   }
 }
 
@@ -215,6 +229,7 @@ Shares::Counts Run::take_counts() {
   }
   const std::scoped_lock lock(mutex_);
   Totals done = std::exchange(totals_, {});
+  charged_for_leader_ += done.charged;
   const auto warned = projection_.warned();
   done.warned = warned - std::exchange(warned_told_, warned);
   done.unshown = projection_.complete() ? 0 : 1;
@@ -410,13 +425,16 @@ void Run::count(const std::vector<billing::Charged>& calls) {
 }
 
 void Run::finish(postgres::Session& session) {
-  projection_.repair(session, minutes_between_reviews * tariff_.minutes.latest());
+  projection_.repair(
+      session, std::max(minutes_between_reviews * tariff_.minutes.latest(), least_between_reviews));
   memory_.sweep(moment_);
 }
 
-void Run::finish_share() {
+Report Run::finish_share() {
   projection_.leave_repair_to_leader();
   memory_.sweep(moment_);
+  const std::scoped_lock lock(mutex_);
+  return {{}, counted(charged_for_leader_, "call") + " charged"};
 }
 
 Report Run::report() const {
@@ -489,8 +507,7 @@ class CoinDeduction final : public Job {
     run.find_due(*lease);
     run.take_shares(*std::move(shares));
     run.charge_all(*lease);
-    run.finish_share();
-    return {{}, "done"};
+    return run.finish_share();
   }
 
  private:

@@ -15,20 +15,20 @@ DELETE FROM saathii_tasks.share WHERE job = $1::text
 
 -- name: offer
 -- $1 job, $2 term, $3 T, $4 how many slices.
-INSERT INTO saathii_tasks.share (job, slice, slices, term, moment)
-SELECT $1::text, slice - 1, $4::int, $2::bigint, $3::timestamptz
+INSERT INTO saathii_tasks.share (job, slice, slices, term, moment, counts)
+SELECT $1::text, slice - 1, $4::int, $2::bigint, $3::timestamptz, '[]'
   FROM generate_series(1, $4::int) AS slice
 
 -- name: find
--- $1 job. What is offered under the present term, and not done.
+-- $1 job. What is offered under the present term, and nobody has begun.
 SELECT share.term, (extract(epoch FROM share.moment) * 1000000)::bigint, share.slices
   FROM saathii_tasks.share AS share
   JOIN saathii_tasks.leadership AS leadership ON leadership.term = share.term
- WHERE share.job = $1::text AND share.claimed_by IS NULL
+ WHERE share.job = $1::text AND share.claimed_at IS NULL AND share.done_at IS NULL
  LIMIT 1
 
 -- name: claim
--- $1 job, $2 term, $3 T.
+-- $1 job, $2 term, $3 T. What somebody could not do comes last.
 UPDATE saathii_tasks.share
    SET claimed_by = pg_backend_pid(), claimed_at = clock_timestamp()
  WHERE job = $1::text
@@ -39,7 +39,7 @@ UPDATE saathii_tasks.share
                    AND (claimed_by IS NULL
                         OR claimed_at < clock_timestamp() - interval '10 s'
                         OR NOT EXISTS (SELECT FROM pg_stat_get_activity(claimed_by)))
-                 ORDER BY slice
+                 ORDER BY claimed_at NULLS FIRST, slice
                  LIMIT 1
                    FOR UPDATE SKIP LOCKED)
 RETURNING slice
@@ -52,7 +52,7 @@ UPDATE saathii_tasks.share
  WHERE job = $1::text AND term = $2::bigint AND moment = $3::timestamptz AND slice = $4::int
 
 -- name: give_back
--- The same, not done: somebody else may go on at once.
+-- The same, not done: somebody else may try, once there is nothing else to do.
 UPDATE saathii_tasks.share
    SET counts = counts || $5::jsonb,
        claimed_by = CASE WHEN claimed_by = pg_backend_pid() THEN NULL ELSE claimed_by END

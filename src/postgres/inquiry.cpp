@@ -15,8 +15,6 @@ namespace saathii::postgres {
 
 namespace {
 
-/// How long the server may work on one statement of an answer.
-constexpr int patience_ms = 10'000;
 constexpr std::size_t most_rows = 10'000;
 constexpr std::size_t most_calls = 100;
 
@@ -32,7 +30,7 @@ constexpr std::string_view invalid_schema_name = "3F000";
     throw Unavailable("postgres",
                       fmt::format("the answer would take longer than {} s: ask for less (a later "
                                   "start, fewer rows), or try again when the database is less busy",
-                                  patience_ms / 1000));
+                                  inquiry_patience.count()));
   }
   if (state == undefined_table || state == invalid_schema_name) {
     throw Unavailable("postgres", first_line(error.what()) +
@@ -57,7 +55,7 @@ auto inquire(Pool& pool, const std::stop_token& stop, Body&& body) {
       transaction.exec(
           fmt::format("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
                       "SET LOCAL statement_timeout = {}",
-                      patience_ms));
+                      std::chrono::milliseconds{inquiry_patience}.count()));
       return body(*lease, transaction);
     });
   } catch (const NewerSchema& error) {

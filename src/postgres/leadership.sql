@@ -60,7 +60,8 @@ SELECT leadership.term, coalesce(leader.name, ''),
        coalesce(greatest(leadership.renewed_at, me.since) + leadership.lease < clock_timestamp(),
                 false) AS lapsed,
        EXISTS (SELECT FROM saathii_tasks.share
-                WHERE term = leadership.term AND claimed_by IS NULL) AS help_wanted
+                WHERE term = leadership.term AND claimed_at IS NULL AND done_at IS NULL)
+         AS help_wanted
   FROM saathii_tasks.leadership AS leadership
   LEFT JOIN saathii_tasks.instance AS leader ON leader.id = leadership.holder
   LEFT JOIN me ON true

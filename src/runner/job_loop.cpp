@@ -112,8 +112,9 @@ asio::awaitable<void> JobLoop::stand_by() {
   tell_changed();
   bool is_told = false;
   while (!leaving() && !is_ours()) {
-    // Until a leader is known it may be this instance again.
-    if (!is_told && !shared_.leadership.leader.empty()) {
+    // Until another one is known to lead it may be this instance again.
+    const std::string& leader = shared_.leadership.leader;
+    if (!is_told && !leader.empty() && leader != shared_.host) {
       is_told = true;
       tell([&](Observer& observer) { observer.standing_by(name()); });
     }

@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "saathii/postgres/session.hpp"
 #include "support/platform_db.hpp"
+#include "support/watched.hpp"
 
 namespace saathii::test {
 
@@ -187,8 +188,10 @@ TEST_CASE("a session whose server owes an answer for too long is broken, no othe
   const int kept = backend_of(other);
   const auto stuck = pool.lease({});
   std::thread watch([&] {
+    const auto until = std::chrono::steady_clock::now() + patience;
     while (db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND "
-                    "datname = current_database()") == "0") {
+                    "datname = current_database()") == "0" &&
+           std::chrono::steady_clock::now() < until) {
       std::this_thread::yield();
     }
     pool.interrupt_stuck();

@@ -92,6 +92,20 @@ TEST_CASE("who leads no more breaks off what runs, writes no outcome of it, and 
   CHECK(instance.ledger.records().empty());
 }
 
+TEST_CASE("that this instance led before it was killed hands nothing over to another one") {
+  Instance instance;
+  FakeWork& work = instance.add(minutely("charge"));
+  instance.start();
+  instance.runner->set_leadership({false, 1, "node-1", noon});
+  CHECK(instance.state("charge") == JobView::State::standby);
+  instance.lead(2);
+  REQUIRE(instance.clock.wait_until_armed(noon + 1min));
+  instance.clock.pass_to(noon + 1min);
+  REQUIRE(work.wait_for_calls(1));
+  const auto lines = instance.diary.lines();
+  CHECK(std::ranges::find(lines, "standing by charge") == lines.end());
+}
+
 TEST_CASE("a run that finds itself deposed asks who leads, and leaves its tick to them") {
   Instance instance;
   FakeWork& work = instance.add(minutely("charge"));

@@ -1,6 +1,6 @@
 """Looks, while people go on, at what no recount afterwards can see: whether Redis ever
-tells of coins that PostgreSQL has not taken. A moment of it is an increment that met a
-repair; what lasts is a projection that runs ahead."""
+tells of coins that PostgreSQL has not taken. A moment of it is a
+read that fell between the two; what lasts is a projection that runs ahead."""
 
 import threading
 import time

@@ -46,7 +46,7 @@ class CallProjection {
   CallProjection(const CallProjection&) = delete;
   CallProjection& operator=(const CallProjection&) = delete;
 
-  /// Adds the coins to the charged calls' hashes, renews their TTL and warns
+  /// Raises the coins of the charged calls' hashes, renews their TTL and warns
   /// callers whose coming minute is the last. A hash that is not what it should
   /// be then is made what PostgreSQL says: that of a call which the API has ended
   /// meanwhile is removed again.
@@ -86,8 +86,9 @@ class CallProjection {
   bool write(postgres::Session& session, std::vector<billing::Call> calls);
   bool write_ongoing(postgres::Session& session);
   bool remove_strangers(postgres::Session& session);
+  enum class Marker { set, renew };
   /// Notes in Redis that what it holds was looked through.
-  [[nodiscard]] bool mark();
+  [[nodiscard]] bool mark(Marker how);
   [[nodiscard]] bool is_marked();
 
   mutable std::mutex mutex_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <stop_token>
@@ -13,6 +14,9 @@
 // one read-only transaction, at most so many rows, and throws Unavailable.
 
 namespace saathii::postgres {
+
+/// How long the server may work on one statement of an answer.
+inline constexpr std::chrono::seconds inquiry_patience{10};
 
 struct HistoryQuery {
   std::string job;                    ///< empty: all

@@ -53,8 +53,9 @@ class Pool {
   };
 
   /// Blocks the worker until a session is free. Throws Unavailable if the
-  /// server cannot be reached within connect_timeout, Stopped if `stop` is
-  /// requested, NewerSchema (see Schema). `term`: see Session::fence().
+  /// server cannot be reached within connect_timeout or does not answer the
+  /// first question (see interrupt_stuck()), Stopped if `stop` is requested,
+  /// NewerSchema (see Schema). `term`: see Session::fence().
   [[nodiscard]] Lease lease(const std::stop_token& stop, Schema schema = Schema::known,
                             std::int64_t term = 0);
 
