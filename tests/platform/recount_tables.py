@@ -70,10 +70,12 @@ class Tables:
                            " video_rate_per_minute, greatest(created_at, updated_at)"
                            " FROM public.listener_badges")}
         # (finished, started): what a run had not come to yet when a call ended, it owes nobody.
+        # By the server's clock, of which the daemon's may be ahead; what is far off is not believed.
         self.charging_runs = rows(
-            lambda *run: run, "SELECT finished_at, started_at FROM saathii_tasks.job_run"
-                           " WHERE job = 'coin_deduction' AND outcome = 'succeeded'"
-                           # By the clock of a daemon that agrees with the database's.
-                           " AND started_at IS NOT NULL"
-                           " AND abs(extract(epoch FROM recorded_at - finished_at)) < 5"
-                           " ORDER BY finished_at")
+            lambda *run: run,
+            "SELECT least(finished_at, recorded_at),"
+            " least(started_at, recorded_at - (finished_at - started_at))"
+            " FROM saathii_tasks.job_run"
+            " WHERE job = 'coin_deduction' AND outcome = 'succeeded' AND started_at IS NOT NULL"
+            " AND abs(extract(epoch FROM recorded_at - finished_at)) < 5"
+            " ORDER BY 1")
