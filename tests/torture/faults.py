@@ -90,6 +90,40 @@ def depose_at(point):
     return fault
 
 
+def take_a_term(world):
+    """As an instance that takes over, and has died before it did anything."""
+    connection = world.connect()
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '6s'")
+            # Once the lock is had, so that the moment is later than all of the old term.
+            cursor.execute("SELECT FROM saathii_tasks.leadership FOR UPDATE")
+            cursor.execute("WITH taken AS (UPDATE saathii_tasks.leadership"
+                           " SET term = term + 1, holder = NULL, since = clock_timestamp(),"
+                           " renewed_at = clock_timestamp() RETURNING term, since)"
+                           " INSERT INTO saathii_tasks.leadership_term (term, instance, since)"
+                           " SELECT term, 'usurper', since FROM taken")
+    except psycopg2.Error:
+        pass  # an effect of the old term held the lock for too long
+    finally:
+        connection.close()
+
+
+def usurp_at(point):
+    """Another takes over while a leader's conversation stands still at an exact point. What
+    was due is due still when that goes on: nobody has done it meanwhile."""
+
+    def fault(world, rng):
+        trapped = leader(world, rng).postgres
+        trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
+        if trapped.sprung.wait(TRAP_PATIENCE_S):
+            take_a_term(world)
+        trapped.clear_trap()
+        trapped.let_go()
+
+    return fault
+
+
 def lose_network(world, rng):
     """Nothing passes and nothing is refused, for longer than every timeout or shorter."""
     proxies = [pick(world, rng).postgres, pick(world, rng).redis]
@@ -229,6 +263,8 @@ FAULTS = {
     "stall-before-commit": stall_at(Point.BEFORE_COMMIT),
     "depose-before-begin": depose_at(Point.BEFORE_BEGIN),
     "depose-before-commit": depose_at(Point.BEFORE_COMMIT),
+    "usurp-before-begin": usurp_at(Point.BEFORE_BEGIN),
+    "usurp-before-commit": usurp_at(Point.BEFORE_COMMIT),
     "network-lost": lose_network,
     "network-refused": refuse_connections,
     "postgres-terminate": terminate_backends,
