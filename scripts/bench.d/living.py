@@ -3,6 +3,7 @@
 import time
 
 from figures import Figure, median, percentile, progress
+from program import message_bus
 
 
 def latency(bench):
@@ -50,7 +51,9 @@ def idle(bench):
     seconds = bench.sizes.idle_seconds
     progress(f"idle for {seconds} s")
     database = bench.server.create("idle")
-    with bench.program.daemon(bench.program.config(database.url, default_jobs(bench))) as daemon:
+    jobs = default_jobs(bench)
+    with (message_bus(bench.program.folder) as bus,
+          bench.program.daemon(bench.program.config(database.url, jobs, bus=bus)) as daemon):
         time.sleep(5)  # what runs at the start has run
         before, began = daemon.threads(), time.monotonic()
         time.sleep(seconds)

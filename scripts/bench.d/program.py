@@ -26,12 +26,13 @@ class Program:
         self.redis_url = redis_url
         self.configs = 0
 
-    def config(self, database_url, jobs, instance="bench", level="warning"):
+    def config(self, database_url, jobs, instance="bench", level="warning", bus="none"):
         """A configuration with these tables under [jobs]; all others are off."""
         names = ("presence_cleanup", "coin_deduction", "call_cleanup", "badge_assignment",
                  "log_rotation")
         lines = [f'[postgres]\nurl = "{database_url}"', f'[redis]\nurl = "{self.redis_url}"',
-                 f'[log]\nlevel = "{level}"', f'[service]\ninstance = "{instance}"']
+                 f'[log]\nlevel = "{level}"', f'[service]\ninstance = "{instance}"',
+                 f'[control]\nbus = "{bus}"']
         for name in names:
             keys = jobs.get(name, {"enabled": False})
             lines.append(f"[jobs.{name}]")
@@ -65,6 +66,19 @@ class Program:
             yield daemon
         finally:
             daemon.stop()
+
+
+@contextlib.contextmanager
+def message_bus(folder):
+    """A private one; yields its address."""
+    address = f"unix:path={folder}/bus"
+    with subprocess.Popen(["dbus-daemon", "--session", f"--address={address}", "--nofork",
+                           "--nopidfile", "--print-address"], stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()  # once it listens
+            yield address
+        finally:
+            process.terminate()
 
 
 class Daemon:
