@@ -35,7 +35,7 @@ saathii_package_list() {
     return
   fi
   printf '%s\n' catch2 librapidcheck-dev redis-server postgresql dbus-daemon tzdata openssl \
-    python3 python3-psycopg2 python3-redis python3-croniter procps util-linux
+    python3 python3-psycopg2 python3-redis python3-croniter procps util-linux iproute2
   if [[ ${1:-} == torture || ${1:-} == soak || ${1:-} == tools ]]; then
     printf '%s\n' libfaketime patch
   fi

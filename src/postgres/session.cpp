@@ -27,6 +27,11 @@ namespace saathii::postgres {
 
 namespace {
 
+/// How soon either side notices that the other is gone, of a connection that is silent.
+constexpr int keepalives_idle_s = 10;
+constexpr int keepalives_interval_s = 5;
+constexpr int keepalives_count = 3;
+
 /// The URL with its password and what keeps a connection from hanging, unless it
 /// says so itself. One that libpq cannot read never reaches it: its message would hold parts of
 /// the password.
@@ -43,9 +48,9 @@ std::string connection_url(const config::Postgres& settings) {
       duration_cast<std::chrono::milliseconds>(settings.tcp_user_timeout).count();
   const std::pair<std::string_view, std::string> defaults[] = {
       {"connect_timeout", std::to_string(seconds)},
-      {"keepalives_idle", "10"},
-      {"keepalives_interval", "5"},
-      {"keepalives_count", "3"},
+      {"keepalives_idle", std::to_string(keepalives_idle_s)},
+      {"keepalives_interval", std::to_string(keepalives_interval_s)},
+      {"keepalives_count", std::to_string(keepalives_count)},
       {"tcp_user_timeout", std::to_string(user_timeout_ms)},
       {"application_name", "saathiid"},
   };
@@ -174,19 +179,24 @@ void Session::set_up() {
     };
     pqxx::nontransaction setup(*connection_);
     // One round trip. JIT compilation costs a big statement up to a second;
-    // client_connection_check_interval ends a statement whose client is gone.
+    // client_connection_check_interval ends a statement whose client is gone; the
+    // server's keepalives (two hours, else) the session and the locks of a machine
+    // that cannot be reached.
     // plan_cache_mode stays: custom plans by force would plan anew the foreign-key
     // check of every inserted row, a quarter of the cost of a charging run.
     const auto answer = setup.exec(fmt::format(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET jit = off; SET TimeZone = 'UTC';"
         "SET idle_in_transaction_session_timeout = 60000; SET work_mem = '32MB';"
         "SET client_connection_check_interval = 2000;"
+        "SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {};"
+        "SET tcp_keepalives_count = {}; SET tcp_user_timeout = {};"
         "SELECT current_setting('transaction_read_only'),"
         "       EXISTS (SELECT FROM pg_stat_activity"
         "         WHERE usename = current_user AND datname = current_database()"
         "           AND wait_event = 'SyncRep'"
         "           AND state_change < clock_timestamp() - interval '{} ms')",
-        ms(settings_.statement_timeout), ms(settings_.lock_timeout),
+        ms(settings_.statement_timeout), ms(settings_.lock_timeout), keepalives_idle_s,
+        keepalives_interval_s, keepalives_count, ms(settings_.tcp_user_timeout),
         ms(settings_.tcp_user_timeout)));
     read_only = answer[0][0].c_str() == std::string_view{"on"};
     unacknowledged = answer[0][1].as<bool>();

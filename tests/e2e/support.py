@@ -272,14 +272,14 @@ class Lines:
 class Daemon:
     """The program as its service manager runs it."""
 
-    def __init__(self, folder, config, watchdog_us=1_000_000, env=None):
+    def __init__(self, folder, config, watchdog_us=1_000_000, env=None, inside=()):
         self.notices = Lines()  # one for each assignment, "STATUS=…"
         self.log = Lines()
         path = os.path.join(folder, f"notify-{time.monotonic_ns()}")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(path)
         self.process = subprocess.Popen(
-            [PROGRAM, "--config", str(config)], stdin=subprocess.DEVNULL,
+            [*inside, PROGRAM, "--config", str(config)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env=environment(NOTIFY_SOCKET=path, WATCHDOG_USEC=str(watchdog_us), **(env or {})))
         self.readers = [threading.Thread(target=self.read_notices, daemon=True),
@@ -356,8 +356,8 @@ class Case(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
 
     @classmethod
-    def start_servers(cls):
-        cls.postgres = Postgres(cls.folder)
+    def start_servers(cls, make_postgres=Postgres):
+        cls.postgres = make_postgres(cls.folder)
         cls.addClassCleanup(cls.postgres.stop)
         cls.postgres.start()
         cls.redis = Redis(cls.folder)

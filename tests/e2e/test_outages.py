@@ -6,7 +6,8 @@ import signal
 import unittest
 
 import platform_data as platform
-from support import CONFIG, SOURCE, Case, run, wait_until
+from network import network_or_skip
+from support import CONFIG, SOURCE, Case, Postgres, run, wait_until
 
 DATABASE = "outages"
 
@@ -14,10 +15,12 @@ DATABASE = "outages"
 class Outages(Case):
     """Servers of each test's own, because it breaks them."""
 
+    make_postgres = Postgres
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.start_servers()
+        cls.start_servers(cls.make_postgres)
         cls.url = cls.postgres.create(DATABASE)
         cls.config = pathlib.Path(cls.folder) / "saathiid.toml"
         cls.config.write_text(CONFIG.format(
@@ -129,6 +132,44 @@ class PostgresStalled(Outages):
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)
         self.postgres.go_on()
+
+
+class NetworkLost(Outages):
+    """A daemon on another machine, whose packets go nowhere."""
+
+    @classmethod
+    def make_postgres(cls, folder):
+        cls.network = network_or_skip()
+        cls.addClassCleanup(cls.network.close)
+        postgres = Postgres(folder)
+        postgres.options = ["-c", f"listen_addresses={cls.network.address}"]
+        with (postgres.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
+        return postgres
+
+    def sessions(self):
+        return int(self.query("SELECT count(*) FROM pg_stat_activity"
+                              " WHERE application_name = 'saathiid'")[0][0])
+
+    def test_both_sides_give_up_what_the_other_has_lost(self):
+        self.add_call()
+        from_there = self.config.read_text().replace(
+            self.url, f"postgresql://postgres@{self.network.address}/{DATABASE}").replace(
+            "[redis]", 'tcp_user_timeout = "1s"\n[redis]')
+        daemon = self.daemon(self.write("there.toml", from_there),
+                             inside=self.network.inside()).ready()
+        self.wait_until_caught_up()
+        notice = daemon.notices.length()
+        self.network.vanish()
+        daemon.notices.wait_for("^STATUS=.*postgres down for ", after=notice)
+        daemon.notices.wait_for("^WATCHDOG=1$", times=6, after=notice)
+        self.wait_until_log_files_go()
+        # They would hold locks, and connections that others may need.
+        wait_until("the server to have ended the lost sessions", lambda: self.sessions() == 0)
+        self.network.come_back()
+        self.make_call_older(600)
+        self.wait_until_caught_up()
+        self.finish(daemon)
 
 
 class StandbyLost(Outages):

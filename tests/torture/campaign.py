@@ -196,6 +196,10 @@ def main(arguments=None):
             print("without a full disk: no file system can be mounted here", flush=True)
             given.faults.remove("disk-full")
         world.start(given.daemons, given.seed, given.calls)
+        if "network-down" in given.faults and not world.has_networks():
+            print("without a link that is down: no network namespace can be made here",
+                  flush=True)
+            given.faults.remove("network-down")
         wrong = campaign.run(world)
         return wrong, summary(campaign, world, wrong)
 

@@ -138,6 +138,14 @@ def lose_network(world, rng):
         proxy.let_go()
 
 
+def take_link_down(world, rng):
+    """Packets go nowhere: what is sent is not acknowledged, and either side has to find out."""
+    network = pick(world, rng).network
+    network.vanish()
+    time.sleep(rng.uniform(0.2, 9))
+    network.come_back()
+
+
 def refuse_connections(world, rng):
     proxy = getattr(pick(world, rng), rng.choice(["postgres", "redis"]))
     proxy.refuse(True)
@@ -265,6 +273,7 @@ FAULTS = {
     "depose-before-commit": depose_at(Point.BEFORE_COMMIT),
     "usurp-before-begin": usurp_at(Point.BEFORE_BEGIN),
     "usurp-before-commit": usurp_at(Point.BEFORE_COMMIT),
+    "network-down": take_link_down,
     "network-lost": lose_network,
     "network-refused": refuse_connections,
     "postgres-terminate": terminate_backends,

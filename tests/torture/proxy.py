@@ -10,7 +10,12 @@ the conversation is cut there, or held until it is let go.
 import asyncio
 import enum
 import os
+import socket
 import threading
+
+# Of what it accepts over a network: it gives up who is silent, as a server's kernel does.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 3, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 2,
+             socket.TCP_USER_TIMEOUT: 5000}
 
 
 class Point(enum.Enum):
@@ -21,10 +26,13 @@ class Point(enum.Enum):
 
 
 class Proxy:
-    """Listens at `path` and connects to `target`, both Unix sockets; a thread of its own."""
+    """Listens at `path`, or on a free `port` of `address`, and connects to `target`: a Unix
+    socket, as `path` is. A thread of its own."""
 
-    def __init__(self, path, target):
-        self.path = str(path)
+    def __init__(self, target, path=None, address=None):
+        self.path = path and str(path)
+        self.address = address
+        self.port = None
         self.target = str(target)
         self.loop = asyncio.new_event_loop()
         self.open = None
@@ -41,9 +49,15 @@ class Proxy:
         asyncio.set_event_loop(self.loop)
         self.open = asyncio.Event()
         self.open.set()
-        self.server = self.loop.run_until_complete(
-            asyncio.start_unix_server(self._serve, path=self.path))
-        os.chmod(self.path, 0o777)
+        if self.path:
+            listening = asyncio.start_unix_server(self._serve, path=self.path)
+        else:
+            listening = asyncio.start_server(self._serve, self.address, 0)
+        self.server = self.loop.run_until_complete(listening)
+        if self.path:
+            os.chmod(self.path, 0o777)
+        else:
+            self.port = self.server.sockets[0].getsockname()[1]
         started.set()
         self.loop.run_forever()
 
@@ -106,6 +120,11 @@ class Proxy:
         if self.refuses:
             writer.transport.abort()
             return
+        if not self.path:
+            accepted = writer.get_extra_info("socket")
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE.items():
+                accepted.setsockopt(socket.IPPROTO_TCP, option, value)
         try:
             to_reader, to_writer = await asyncio.open_unix_connection(self.target)
         except OSError:

@@ -15,6 +15,7 @@ import time
 import psycopg2
 import redis
 
+from network import network
 from people import People
 from platform_api import PlatformApi, Refused
 from proxy import Proxy
@@ -79,7 +80,8 @@ def clock_environment(file):
 
 
 class Instance:
-    """One saathiid behind proxies of its own. What ends is started again."""
+    """One saathiid behind proxies of its own, and beyond a network of its own where there can
+    be one. What ends is started again."""
 
     def __init__(self, world, number):
         self.world = world
@@ -87,6 +89,7 @@ class Instance:
         self.folder = world.folder / self.name
         self.folder.mkdir(mode=0o755)
         self.config = self.folder / "saathiid.toml"
+        self.network = None
         self.urls = self.open_ways()
         self.write_config()
         self.log = (world.folder / f"saathiid-{number}.log").open("a")
@@ -104,16 +107,25 @@ class Instance:
 
     def open_ways(self):
         """Proxies to the servers; returns the URLs of PostgreSQL and Redis."""
+        postgres, redis_path = self.world.postgres.folder / ".s.PGSQL.5432", self.world.redis.path
+        self.network = network()
+        if self.network is not None:
+            address = self.network.address
+            self.postgres = Proxy(postgres, address=address)
+            self.redis = Proxy(redis_path, address=address)
+            return (f"postgresql://saathiid@{address}:{self.postgres.port}/torture",
+                    f"redis://{address}:{self.redis.port}")
         (self.folder / "pg").mkdir(mode=0o755)
-        self.postgres = Proxy(self.folder / "pg/.s.PGSQL.5432",
-                              self.world.postgres.folder / ".s.PGSQL.5432")
-        self.redis = Proxy(self.folder / "redis.sock", self.world.redis.path)
+        self.postgres = Proxy(postgres, path=self.folder / "pg/.s.PGSQL.5432")
+        self.redis = Proxy(redis_path, path=self.folder / "redis.sock")
         return (f"postgresql:///torture?host={self.folder}/pg&user=saathiid",
                 f"unix://{self.folder}/redis.sock")
 
     def close_ways(self):
         self.postgres.close()
         self.redis.close()
+        if self.network is not None:
+            self.network.close()
 
     def write_config(self, batch_size=5000):
         self.config.write_text(self.world.configuration(*self.urls, batch_size,
@@ -130,10 +142,12 @@ class Instance:
             self.may_run.wait()
             if not self.wanted:
                 return
+            inside = self.network.inside() if self.network is not None else []
             with self.lock:
                 # It ends with the campaign, even one that is killed.
                 self.process = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", PROGRAM, "--config", str(self.config)],
+                    ["setpriv", "--pdeathsig", "KILL", *inside, PROGRAM, "--config",
+                     str(self.config)],
                     stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                     env=environment(**self.env))
                 self.starts += 1
@@ -197,6 +211,9 @@ class World:
         for number in range(1, daemons + 1):
             self.instances.append(self.make_instance(self, number))
         self.people.start()
+
+    def has_networks(self):
+        return all(instance.network is not None for instance in self.instances)
 
     def configuration(self, database, redis_url, batch_size, instance="owner"):
         return CONFIG.format(database=database, redis=redis_url, minute=MINUTE_S, stale=STALE_S,
