@@ -9,6 +9,7 @@ from proxy import Point
 from world import LEASE_S
 
 TRAP_PATIENCE_S = 6
+ENDED = 10  # calls at once
 
 
 def leader(world, rng):
@@ -65,6 +66,21 @@ def stall_at(point):
         trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
         if trapped.sprung.wait(TRAP_PATIENCE_S):
             time.sleep(rng.uniform(0.5, 2.5))
+        trapped.clear_trap()
+        trapped.let_go()
+
+    return fault
+
+
+def end_at(point):
+    """The API ends some calls while a leader's conversation stands still at an exact point:
+    what was due when it looked is no longer when it goes on."""
+
+    def fault(world, rng):
+        trapped = leader(world, rng).postgres
+        trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
+        if trapped.sprung.wait(TRAP_PATIENCE_S):
+            world.people.rush(ENDED, patience_s=1)
         trapped.clear_trap()
         trapped.let_go()
 
@@ -269,6 +285,8 @@ FAULTS = {
     "freeze": freeze_daemon,
     "stall-before-begin": stall_at(Point.BEFORE_BEGIN),
     "stall-before-commit": stall_at(Point.BEFORE_COMMIT),
+    "end-before-begin": end_at(Point.BEFORE_BEGIN),
+    "end-before-commit": end_at(Point.BEFORE_COMMIT),
     "depose-before-begin": depose_at(Point.BEFORE_BEGIN),
     "depose-before-commit": depose_at(Point.BEFORE_COMMIT),
     "usurp-before-begin": usurp_at(Point.BEFORE_BEGIN),

@@ -30,6 +30,8 @@ class People:
         self.acting = threading.Event()
         self.resting = threading.Event()
         self.ended = False
+        self.to_end = 0  # calls that are to end at once
+        self.rushed = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.silent = set()  # apps that crashed, until their call is over
         self.next_heartbeat = {}
@@ -76,6 +78,13 @@ class People:
             self.thread.join(60)
         if self.api is not None:
             self.api.close()
+
+    def rush(self, calls, patience_s):
+        """Some calls end at once. Returns when they have, or somebody holds one for longer
+        than the patience: the rest end later."""
+        self.rushed.clear()
+        self.to_end = calls
+        self.rushed.wait(patience_s)
 
     def hang_up(self):
         """As an app's server whose requests take too long: any thread may end its waits."""
@@ -129,6 +138,12 @@ class People:
 
     def _act(self):
         calls = self._ongoing()
+        if self.to_end > 0:
+            ending, self.to_end = min(self.to_end, len(calls)), 0
+            for call in self.random.sample(calls, ending):
+                self._end(call[0])
+            self.rushed.set()
+            return
         busy = {user_id for call in calls for user_id in call[1:3]}
         self.silent &= busy
         if len(calls) < self.live_calls:
@@ -172,8 +187,11 @@ class People:
             self.api.connection.rollback()  # a user who was deleted
 
     def _end(self, call_id):
-        self.api.end_call(call_id, self.random.choice(["completed", "completed", "dropped"]))
-        self.counts["ended"] += 1
+        try:
+            self.api.end_call(call_id, self.random.choice(["completed", "completed", "dropped"]))
+            self.counts["ended"] += 1
+        except Refused:
+            self.counts["refused"] += 1
 
     def _top_up(self, user_id):
         self.api.top_up(user_id, self.random.choice([20, 50, 120, 300]))
