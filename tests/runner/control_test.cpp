@@ -23,6 +23,7 @@ JobSpec spec_of(config::Job job, FakeWork& work) { return {std::move(job), work.
 
 void reload(Harness& harness, std::vector<JobSpec> specs, std::set<std::string> unchanged = {}) {
   harness.on_loop([&] { harness.runner->replace_jobs(std::move(specs), unchanged); });
+  harness.on_loop([] {});  // the jobs have taken it up
 }
 
 void pass_minutes(Harness& harness, int first, int last) {
