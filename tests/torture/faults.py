@@ -58,33 +58,27 @@ def kill_at(point, proxy):
     return fault
 
 
-def stall_at(point):
-    """The network stands still for a while, at an exact point."""
+def while_held_at(point, act):
+    """A leader's conversations stand still at an exact point while something else happens."""
 
     def fault(world, rng):
         trapped = leader(world, rng).postgres
         trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
         if trapped.sprung.wait(TRAP_PATIENCE_S):
-            time.sleep(rng.uniform(0.5, 2.5))
+            act(world, rng)
         trapped.clear_trap()
         trapped.let_go()
 
     return fault
 
 
-def end_at(point):
-    """The API ends some calls while a leader's conversation stands still at an exact point:
-    what was due when it looked is no longer when it goes on."""
+def let_time_pass(_world, rng):
+    time.sleep(rng.uniform(0.5, 2.5))
 
-    def fault(world, rng):
-        trapped = leader(world, rng).postgres
-        trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
-        if trapped.sprung.wait(TRAP_PATIENCE_S):
-            world.people.rush(ENDED, patience_s=1)
-        trapped.clear_trap()
-        trapped.let_go()
 
-    return fault
+def end_calls(world, _rng):
+    """By the API: what was due when the leader looked is no longer when it goes on."""
+    world.people.rush(ENDED, patience_s=1)
 
 
 def depose_at(point):
@@ -106,8 +100,9 @@ def depose_at(point):
     return fault
 
 
-def take_a_term(world):
-    """As an instance that takes over, and has died before it did anything."""
+def take_a_term(world, _rng):
+    """As an instance that takes over, and has died before it did anything: what was due is
+    due still when the old leader goes on, as nobody has done it meanwhile."""
     connection = world.connect()
     try:
         with connection, connection.cursor() as cursor:
@@ -123,21 +118,6 @@ def take_a_term(world):
         pass  # an effect of the old term held the lock for too long
     finally:
         connection.close()
-
-
-def usurp_at(point):
-    """Another takes over while a leader's conversation stands still at an exact point. What
-    was due is due still when that goes on: nobody has done it meanwhile."""
-
-    def fault(world, rng):
-        trapped = leader(world, rng).postgres
-        trapped.set_trap(point, rng.randint(0, 4), lambda: None, cut=False)
-        if trapped.sprung.wait(TRAP_PATIENCE_S):
-            take_a_term(world)
-        trapped.clear_trap()
-        trapped.let_go()
-
-    return fault
 
 
 def lose_network(world, rng):
@@ -283,14 +263,14 @@ FAULTS = {
     "kill-before-redis": kill_at(Point.BEFORE_REQUEST, "redis"),
     "stop": stop_daemon,
     "freeze": freeze_daemon,
-    "stall-before-begin": stall_at(Point.BEFORE_BEGIN),
-    "stall-before-commit": stall_at(Point.BEFORE_COMMIT),
-    "end-before-begin": end_at(Point.BEFORE_BEGIN),
-    "end-before-commit": end_at(Point.BEFORE_COMMIT),
+    "stall-before-begin": while_held_at(Point.BEFORE_BEGIN, let_time_pass),
+    "stall-before-commit": while_held_at(Point.BEFORE_COMMIT, let_time_pass),
+    "end-before-begin": while_held_at(Point.BEFORE_BEGIN, end_calls),
+    "end-before-commit": while_held_at(Point.BEFORE_COMMIT, end_calls),
     "depose-before-begin": depose_at(Point.BEFORE_BEGIN),
     "depose-before-commit": depose_at(Point.BEFORE_COMMIT),
-    "usurp-before-begin": usurp_at(Point.BEFORE_BEGIN),
-    "usurp-before-commit": usurp_at(Point.BEFORE_COMMIT),
+    "usurp-before-begin": while_held_at(Point.BEFORE_BEGIN, take_a_term),
+    "usurp-before-commit": while_held_at(Point.BEFORE_COMMIT, take_a_term),
     "network-down": take_link_down,
     "network-lost": lose_network,
     "network-refused": refuse_connections,
